@@ -1,0 +1,1 @@
+//! Configuration and resource files: strict in run, as daprd in daprd mode.

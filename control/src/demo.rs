@@ -1,0 +1,1 @@
+//! The demo: two apps, two sidecars, one call on screen.

@@ -1,0 +1,1 @@
+//! What leaves the sidecar about its calls: Prometheus text.

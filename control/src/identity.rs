@@ -1,0 +1,1 @@
+//! The workload's own certificate: obtained, renewed at half its life, pushed.

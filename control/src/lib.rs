@@ -1,0 +1,14 @@
+//! Outrigger's control side: names, identity, configuration, exporters, the supervisor and the command line.
+
+pub mod ca;
+pub mod channel;
+pub mod cli;
+pub mod configuration;
+pub mod demo;
+pub mod exporter;
+pub mod identity;
+pub mod process;
+pub mod resolve;
+pub mod settings;
+pub mod status;
+pub mod supervisor;

@@ -1,0 +1,1 @@
+//! Finding the sidecars of an app by name.

@@ -1,0 +1,1 @@
+//! Everything the command line decided, handed from the supervisor to its children.

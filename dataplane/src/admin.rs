@@ -1,0 +1,1 @@
+//! Questions about the sidecar itself: health, and what status and metrics report.

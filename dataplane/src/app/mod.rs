@@ -1,0 +1,1 @@
+//! The app hop: the channel to the local app.

@@ -1,0 +1,1 @@
+//! What the data plane process is started with.

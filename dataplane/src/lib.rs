@@ -1,0 +1,15 @@
+//! Outrigger's data plane: shards, sockets, TLS, HTTP and forwarding. Layers and allowed imports: ARCHITECTURE.md.
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod http1;
+pub mod listen;
+pub mod log;
+pub mod mesh;
+pub mod metrics;
+pub mod proxy;
+pub mod rt;
+pub mod shard;
+pub mod subscribe;
+pub mod tls;

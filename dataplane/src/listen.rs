@@ -1,0 +1,1 @@
+//! Listening sockets and what is served on them.

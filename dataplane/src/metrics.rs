@@ -1,0 +1,1 @@
+//! Counters and histograms of one shard; single writer, read by anyone.

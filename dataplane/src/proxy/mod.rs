@@ -1,0 +1,1 @@
+//! The two stories: outbound and inbound.

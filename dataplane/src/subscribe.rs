@@ -1,0 +1,1 @@
+//! The data plane's end of the local channel.

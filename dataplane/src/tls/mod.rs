@@ -1,0 +1,1 @@
+//! TLS between sidecars: rustls on chunks, peers by SPIFFE ID.

@@ -1,0 +1,1 @@
+//! Choosing one endpoint among several: round robin and passive ejection.

@@ -1,0 +1,1 @@
+//! What a call means: target, method, headers, failure and its one answer.

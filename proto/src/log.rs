@@ -1,0 +1,1 @@
+//! One log line in daprd's text and JSON form (spec/invocation 6.4).

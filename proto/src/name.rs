@@ -1,0 +1,1 @@
+//! App ids and namespaces: what is allowed, how they are compared.

@@ -1,0 +1,3 @@
+//! Who may call what, and what happens when it fails.
+
+pub mod acl;

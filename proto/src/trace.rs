@@ -1,0 +1,1 @@
+//! W3C trace contexts and their binary form.
