@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod control;
+pub mod drain;
 pub mod envelope;
 pub mod grpc;
 pub mod http1;

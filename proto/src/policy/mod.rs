@@ -1,3 +1,4 @@
 //! Who may call what, and what happens when it fails.
 
 pub mod acl;
+pub mod retry;

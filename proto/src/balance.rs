@@ -1,1 +1,0 @@
-//! Choosing one endpoint among several: round robin and passive ejection.
