@@ -1,1 +1,27 @@
-//! TLS between sidecars: rustls on chunks, peers by SPIFFE ID.
+//! TLS between sidecars: both ends prove who they are (spec/security 1.2–1.3, corrections 41–42).
+//!
+//! Sans-IO on rustls' unbuffered interface: bytes come in as chunks, records go out into a buffer of the caller's.
+//!
+//! ```text
+//!  Identity (own key, chain, trust anchors) ──► Session::client / Session::server
+//!                                                 │ open(chunk) ──► plaintext, bytes to send
+//!  Handshaking ──verified, ALPN h2──► Open ──close_notify──► PeerClosed
+//!       └──────────any error───────────┴──────────► Failed (the alert is in `out`)
+//! ```
+//!
+//! A [`PeerIdentity`] is made in one place, by the verifier after the chain has been checked, and is shown only once
+//! the handshake has proven that the peer holds the key.
+
+mod error;
+mod identity;
+mod records;
+mod session;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{IdentityError, Rejection, TlsError};
+pub use identity::Identity;
+pub use session::Session;
+pub use verify::PeerIdentity;

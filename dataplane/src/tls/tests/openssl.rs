@@ -1,0 +1,1 @@
+//! OpenSSL as the other end.
