@@ -1,6 +1,8 @@
 //! A test authority: roots, issuers and leaves that live for the test's folder only.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,7 +78,8 @@ impl Authority {
     /// Writes `ca.crt`, `issuer.crt`, `issuer.key` as daprd's authority keeps them (the root issues itself).
     pub fn write_issuer(&self, folder: &Path) -> PathBuf {
         std::fs::create_dir_all(folder).expect("the folder for the issuer");
-        let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("an issuer file");
+        let write =
+            |name: &str, text: String| std::fs::write(folder.join(name), text).expect("an issuer file");
         write("ca.crt", self.pem());
         write("issuer.crt", self.pem());
         write("issuer.key", self.key_pem());
@@ -93,7 +96,8 @@ impl Issued {
     /// A TLS server without client authentication.
     pub fn server(&self) -> Arc<rustls::ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(self.key.clone_key());
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().expect("the default versions");
         let config = builder.with_no_client_auth().with_single_cert(vec![self.certificate.clone()], key);
         Arc::new(config.expect("a server configuration"))

@@ -41,8 +41,14 @@ struct Options {
 
 impl Options {
     fn from_arguments(threads: usize) -> Options {
-        let mut options =
-            Options { filters: Vec::new(), skips: Vec::new(), exact: false, list: false, ignored_only: false, threads };
+        let mut options = Options {
+            filters: Vec::new(),
+            skips: Vec::new(),
+            exact: false,
+            list: false,
+            ignored_only: false,
+            threads,
+        };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -50,10 +56,13 @@ impl Options {
                 "--list" => options.list = true,
                 "--ignored" => options.ignored_only = true,
                 "--skip" => options.skips.extend(words.next()),
-                "--test-threads" => options.threads = words.next().and_then(|n| n.parse().ok()).unwrap_or(threads),
+                "--test-threads" => {
+                    options.threads = words.next().and_then(|n| n.parse().ok()).unwrap_or(threads)
+                }
                 "--format" | "--color" | "-Z" => drop(words.next()),
                 flag if flag.starts_with("--test-threads=") => {
-                    options.threads = flag.split_once('=').and_then(|(_, n)| n.parse().ok()).unwrap_or(threads);
+                    options.threads =
+                        flag.split_once('=').and_then(|(_, n)| n.parse().ok()).unwrap_or(threads);
                 }
                 flag if flag.starts_with('-') => (),
                 filter => options.filters.push(filter.to_owned()),
@@ -83,7 +92,8 @@ pub fn run(groups: Vec<Box<dyn Group>>, threads: usize) -> ExitCode {
     let mut chosen = VecDeque::new();
     for group in groups {
         let all = group.cases();
-        let cases: Vec<String> = all.iter().filter(|c| options.chooses(c) && !options.ignored_only).cloned().collect();
+        let cases: Vec<String> =
+            all.iter().filter(|c| options.chooses(c) && !options.ignored_only).cloned().collect();
         filtered += all.len() - cases.len();
         if !cases.is_empty() {
             chosen.push_back((group, cases));
@@ -108,7 +118,11 @@ fn run_chosen(chosen: VecDeque<(Box<dyn Group>, Vec<String>)>, threads: usize) -
                 // The lock is not held while a group runs.
                 while let Some((group, cases)) = { queue.lock().expect("the queue").pop_front() } {
                     // A thread of its own, because a group may move its thread into a namespace.
-                    scope.spawn(|| run_group(group, &cases, &tally)).join().expect("a group's panic is caught");
+                    let tally = &tally;
+                    scope
+                        .spawn(move || run_group(group, &cases, tally))
+                        .join()
+                        .expect("a group's panic is caught");
                 }
             });
         }
@@ -134,7 +148,8 @@ fn run_group(group: Box<dyn Group>, cases: &[String], tally: &Mutex<Tally>) {
 /// A panic's message.
 pub fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_else(|| "a panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "a panic".to_owned())
 }
 
 fn note(tally: &Mutex<Tally>, name: &str, outcome: Outcome) {

@@ -133,8 +133,8 @@ mod tests {
     #[test]
     fn the_recorded_question_is_understood() {
         let question = [
-            0xbb, 0xe8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 6, b'g', b'v', b'-', b'n', b'o', b'1', 5, b'l', b'o', b'c',
-            b'a', b'l', 0, 0, 12, 0, 1,
+            0xbb, 0xe8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 6, b'g', b'v', b'-', b'n', b'o', b'1', 5, b'l', b'o',
+            b'c', b'a', b'l', 0, 0, 12, 0, 1,
         ];
         assert_eq!(asked(&question), ["gv-no1"]);
     }

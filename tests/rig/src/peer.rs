@@ -1,6 +1,5 @@
 //! A scripted gRPC peer without TLS: every call is answered with a bare status (trailers only), on the `h2` crate.
 
-use bytes::Bytes;
 use h2::server;
 use http::Response;
 use std::net::SocketAddr;
@@ -93,7 +92,7 @@ fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>, stopped: one
 }
 
 async fn connection(stream: TcpStream, state: Arc<Mutex<State>>) {
-    let Ok(mut connection) = server::handshake::<_, Bytes>(stream).await else { return };
+    let Ok(mut connection) = server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let status = next(&state, request.uri().path());
         tokio::spawn(async move {

@@ -175,7 +175,12 @@ impl Sidecar {
             is_ready(ready).then_some(true)
         });
         if came != Some(true) {
-            panic!("{} is not ready ({ready:?}, {:?}); its output ends with:\n{}", self.name, self.ended, self.tail());
+            panic!(
+                "{} is not ready ({ready:?}, {:?}); its output ends with:\n{}",
+                self.name,
+                self.ended,
+                self.tail()
+            );
         }
     }
 
@@ -280,7 +285,9 @@ pub fn descendants(id: u32) -> Vec<u32> {
 fn children(id: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>()).collect()
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn command_line(id: u32) -> Vec<String> {

@@ -50,7 +50,9 @@ impl Answer {
     /// The recordings' default answer.
     fn hello(method: &[u8]) -> Answer {
         let body = if method == b"HEAD" { "" } else { "hello" };
-        Answer::bytes(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n{body}"))
+        Answer::bytes(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n{body}"
+        ))
     }
 }
 
@@ -119,7 +121,8 @@ impl App {
 
     /// Starts an app at this address; with `tls` it speaks TLS.
     pub fn start_at(address: SocketAddr, tls: Option<Tls>) -> App {
-        let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("the app cannot bind {address}: {e}"));
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|e| panic!("the app cannot bind {address}: {e}"));
         let address = listener.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
@@ -279,8 +282,16 @@ fn request(wire: &mut Wire, state: &Mutex<State>, head: Head, connection: usize,
         return After::Keep;
     }
     let framing = Framing::of_request(&head);
-    let mut saw =
-        Saw { framing, head, body: Body::default(), unread: false, left: false, at: Instant::now(), connection, reused };
+    let mut saw = Saw {
+        framing,
+        head,
+        body: Body::default(),
+        unread: false,
+        left: false,
+        at: Instant::now(),
+        connection,
+        reused,
+    };
     let (round, index, answer) = begin(state, &saw.head);
     let after = exchange(wire, &answer, &mut saw);
     let mut state = lock(state);
@@ -346,7 +357,11 @@ fn play(wire: &mut Wire, steps: &[Step], saw: &mut Saw) -> After {
             Step::End(End::Close) => (),
         }
     }
-    if steps.iter().any(|s| matches!(s, Step::End(End::Close | End::Hold))) { After::Close } else { After::Keep }
+    if steps.iter().any(|s| matches!(s, Step::End(End::Close | End::Hold))) {
+        After::Close
+    } else {
+        After::Keep
+    }
 }
 
 /// Waits the whole time; `true` when the sidecar left meanwhile.

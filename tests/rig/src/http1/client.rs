@@ -114,7 +114,13 @@ impl Client {
             return vec![Got::nothing("connection refused")];
         };
         let methods = methods_in(steps);
-        let mut play = Play { wire: Wire::new(stream), got: Vec::new(), interim: Vec::new(), methods, begun: Instant::now() };
+        let mut play = Play {
+            wire: Wire::new(stream),
+            got: Vec::new(),
+            interim: Vec::new(),
+            methods,
+            begun: Instant::now(),
+        };
         match play.steps(steps, self.patience) {
             Some(End::Close) => vec![Got::nothing("the client left")],
             Some(End::Reset) => {
@@ -247,7 +253,7 @@ impl Play {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Got {
             status,
-            reason: text(&head.line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default().to_vec()),
+            reason: text(head.line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()),
             version: text(head.word(0)),
             interim: std::mem::take(&mut self.interim),
             headers: head.headers,
@@ -274,7 +280,8 @@ impl Play {
     /// Finds out what becomes of the connection after the last complete answer.
     fn watch(&mut self) {
         let Some(last) = self.got.last_mut().filter(|g| g.end.is_empty()) else { return };
-        let announced = super::head::value(&last.headers, "connection").is_some_and(|v| v.eq_ignore_ascii_case(b"close"));
+        let announced =
+            super::head::value(&last.headers, "connection").is_some_and(|v| v.eq_ignore_ascii_case(b"close"));
         let by = Instant::now() + if announced { ANNOUNCED } else { KEPT };
         loop {
             match self.wire.fill(by) {

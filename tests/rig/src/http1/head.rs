@@ -40,7 +40,9 @@ impl Head {
     /// Whether the comma-separated header `name` lists `token`.
     pub fn lists(&self, name: &str, token: &str) -> bool {
         let values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
-        values.flat_map(|(_, v)| v.split(|&b| b == b',')).any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        values
+            .flat_map(|(_, v)| v.split(|&b| b == b','))
+            .any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// The `n`th word of the start line.

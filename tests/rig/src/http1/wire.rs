@@ -120,7 +120,8 @@ impl Wire {
         let by = Instant::now() + limit;
         loop {
             let left = by.saturating_duration_since(Instant::now());
-            let mut poll = libc::pollfd { fd: self.io.tcp().as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+            let mut poll =
+                libc::pollfd { fd: self.io.tcp().as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
             let milliseconds = left.as_micros().div_ceil(1000) as libc::c_int;
             // SAFETY: the pointer names one pollfd that lives across the call.
             match unsafe { libc::poll(&mut poll, 1, milliseconds) } {

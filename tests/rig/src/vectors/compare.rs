@@ -95,7 +95,11 @@ impl Context<'_> {
         }
         if let Some(then) = &expected.then {
             assert_eq!(then, "HTTP/2 frames", "the only thing recorded behind a 101");
-            self.equal(&format!("{what}.then begins with a SETTINGS frame"), true, actual.rest.get(3) == Some(&4));
+            self.equal(
+                &format!("{what}.then begins with a SETTINGS frame"),
+                true,
+                actual.rest.get(3) == Some(&4),
+            );
         }
         self.time(&format!("{what}.elapsed"), expected.elapsed.as_ref(), actual.elapsed);
     }
@@ -152,9 +156,14 @@ impl Context<'_> {
 
     /// Compares what reached an HTTP/1 app.
     pub fn app_saw(&mut self, expected: &[http::Saw], actual: &[app::Saw]) {
-        let lines = |saw: &[app::Saw]| saw.iter().map(|s| excerpt(&s.head.line)).collect::<Vec<_>>().join(", ");
+        let lines =
+            |saw: &[app::Saw]| saw.iter().map(|s| excerpt(&s.head.line)).collect::<Vec<_>>().join(", ");
         if expected.len() != actual.len() {
-            self.differs("requests at the app", expected.len(), format!("{} ({})", actual.len(), lines(actual)));
+            self.differs(
+                "requests at the app",
+                expected.len(),
+                format!("{} ({})", actual.len(), lines(actual)),
+            );
         }
         let first = actual.first().map(|s| s.at);
         for (n, (expected, actual)) in expected.iter().zip(actual).enumerate() {
@@ -174,7 +183,8 @@ impl Context<'_> {
             Framing::Length(_) => "content-length",
             Framing::None | Framing::ToEnd => "none",
         };
-        let empty = actual.body.bytes.is_empty() && expected.body().is_empty() && expected.body_note.is_none();
+        let empty =
+            actual.body.bytes.is_empty() && expected.body().is_empty() && expected.body_note.is_none();
         if !(empty && expected.framing.as_deref() == Some("chunked") && framing != "not read") {
             self.equal(&format!("{what}.framing"), expected.framing.as_deref().unwrap_or(framing), framing);
         }
@@ -290,6 +300,7 @@ fn listed(values: &[Vec<u8>]) -> String {
 /// Bytes for a message, cut where they are long.
 pub fn excerpt(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(400)];
-    let more = if shown.len() < bytes.len() { format!(" … ({} bytes)", bytes.len()) } else { String::new() };
+    let more =
+        if shown.len() < bytes.len() { format!(" … ({} bytes)", bytes.len()) } else { String::new() };
     format!("{:?}{more}", String::from_utf8_lossy(shown))
 }

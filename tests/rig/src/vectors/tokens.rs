@@ -37,7 +37,9 @@ pub fn matches(expected: &[u8], actual: &[u8], found: &mut Found) -> bool {
 /// What is left of `actual` behind `expected`, or `None` when it does not begin so.
 pub fn prefix<'a>(mut expected: &[u8], mut actual: &'a [u8], found: &mut Found) -> Option<&'a [u8]> {
     while !expected.is_empty() {
-        if let Some((name, length)) = token(expected).filter(|_| expected[0] == b'{').filter(|(n, _)| width(n, b"").is_some()) {
+        if let Some((name, length)) =
+            token(expected).filter(|_| expected[0] == b'{').filter(|(n, _)| width(n, b"").is_some())
+        {
             let taken = width(name, actual)?;
             let (value, rest) = actual.split_at_checked(taken).filter(|_| taken > 0)?;
             if *found.entry(name.to_owned()).or_insert_with(|| value.to_vec()) != value && is_same(name) {
