@@ -1,0 +1,68 @@
+//! What only prints: versions, completions, the manual page, daprd's `--version`, `--build-info` and `--wait`.
+
+use super::flags::DaprFlags;
+use crate::supervisor::probe;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Version of this build.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long `--wait` waits for the sidecar, as daprd does.
+const WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn version() -> i32 {
+    println!("outrigger {VERSION}");
+    0
+}
+
+pub(super) fn completions(shell: clap_complete::Shell) -> i32 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(), "outrigger", &mut script);
+    write_out(&script)
+}
+
+pub(super) fn man() -> i32 {
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(super::command()).render(&mut page) {
+        Ok(()) => write_out(&page),
+        Err(error) => super::complain(&format!("the manual page cannot be made: {error}")),
+    }
+}
+
+/// A closed pipe (`… | head`) is not an error worth words.
+fn write_out(text: &[u8]) -> i32 {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => super::complain(&format!("standard output cannot be written: {error}")),
+    }
+}
+
+/// daprd's flags that print or wait in place of starting a sidecar.
+pub(super) fn daprd_prints(flags: &DaprFlags) -> Option<i32> {
+    if flags.print_version {
+        println!("{VERSION}");
+        return Some(0);
+    }
+    if flags.build_info {
+        println!("Version: {VERSION}\nGit Commit: \nGit Version: ");
+        return Some(0);
+    }
+    flags.wait.then(|| wait_outbound(&flags.dapr_http_port))
+}
+
+/// Waits until the sidecar on this port can call out; like daprd it ends with 0 also when that never comes.
+fn wait_outbound(port: &str) -> i32 {
+    let Ok(port) = port.parse::<u16>() else {
+        return super::complain(&format!("--dapr-http-port {port:?} is not a port"));
+    };
+    let until = Instant::now() + WAIT;
+    while Instant::now() < until {
+        if probe::answers(port, "/v1.0/healthz/outbound") {
+            return 0;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!("warning: no sidecar on port {port} could call out within {} s", WAIT.as_secs());
+    0
+}
