@@ -1,6 +1,7 @@
 //! Which process am I? Nothing else stands here.
 
 use control::cli::{self, Command, DataplaneArgs};
+use dataplane::config::Config;
 use std::process::exit;
 
 fn main() {
@@ -14,5 +15,8 @@ fn data_plane(arguments: &DataplaneArgs) -> i32 {
     if let Err(reason) = control::supervisor::follow("outrigger-data", arguments.parent) {
         return cli::complain(&reason);
     }
-    cli::complain("the data plane is not complete yet")
+    match Config::from_args(arguments.own_terms()) {
+        Ok(_config) => cli::complain("the data plane is not complete yet"),
+        Err(mistake) => cli::complain(&mistake.to_string()),
+    }
 }

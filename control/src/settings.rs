@@ -248,8 +248,8 @@ pub struct DataPlane {
     pub backend: String,
     /// Number of shards (`--shards`), at least 1.
     pub shards: usize,
-    /// File that gets one line a step of every call (used by `demo`).
-    pub trace_steps: Option<PathBuf>,
+    /// A log line at debug level for every step of every call (`--trace-steps`, used by `demo`).
+    pub trace_steps: bool,
 }
 
 impl Settings {

@@ -453,9 +453,9 @@ pub struct OwnFlags {
     /// Directory with ca.crt, issuer.crt and issuer.key (a Sentry's, for instance): certificates are issued under these
     #[arg(long, value_name = "DIR")]
     pub issuer_credentials: Option<PathBuf>,
-    /// Write one line for every step of every call into this file (demo uses it)
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub trace_steps: Option<PathBuf>,
+    /// Write a log line at debug level for every step of every call (demo shows them)
+    #[arg(long, hide_short_help = true)]
+    pub trace_steps: bool,
 }
 
 /// `--backend`.

@@ -174,15 +174,29 @@ pub struct DataplaneArgs {
     /// debug, info, warn, error or fatal
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
-    /// The app id in log lines
-    #[arg(long, value_name = "ID", default_value = "")]
-    pub app_id: String,
-    /// Write one line for every step of every call into this file
-    #[arg(long, value_name = "FILE")]
-    pub trace_steps: Option<PathBuf>,
+    /// Write a log line at debug level for every step of every call
+    #[arg(long)]
+    pub trace_steps: bool,
     /// Process id of the supervisor; this process ends when that one does
     #[arg(long, value_name = "PID")]
     pub parent: Option<u32>,
+}
+
+impl DataplaneArgs {
+    /// The same in the data plane's own terms (`dataplane::config::Config::from_args`); what only concerns the process
+    /// is left out.
+    pub fn own_terms(&self) -> Vec<OsString> {
+        let mut terms: Vec<OsString> = vec!["--control-socket".into(), self.control_socket.clone().into()];
+        for RoleAt { role, at } in &self.listen {
+            terms.extend(["--listen".into(), format!("{role}={at}").into()]);
+        }
+        terms.extend(["--backend".into(), self.backend.as_str().into()]);
+        terms.extend(["--shards".into(), self.shards.to_string().into()]);
+        terms.extend(["--log-level".into(), self.log_level.clone().into()]);
+        let switches = [(self.log_as_json, "--log-as-json"), (self.trace_steps, "--trace-steps")];
+        terms.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.into()));
+        terms
+    }
 }
 
 /// What a listening socket serves, and where it is.

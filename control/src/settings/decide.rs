@@ -453,7 +453,7 @@ fn data_plane(arguments: &SuperviseArgs) -> Result<DataPlane, Refusal> {
     Ok(DataPlane {
         backend: arguments.own.backend.as_str().to_owned(),
         shards,
-        trace_steps: arguments.own.trace_steps.clone(),
+        trace_steps: arguments.own.trace_steps,
     })
 }
 
