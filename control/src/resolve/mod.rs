@@ -1,1 +1,3 @@
 //! Finding the sidecars of an app by name.
+
+pub mod mdns;
