@@ -3,9 +3,22 @@
 //! `run` is strict: what is unreadable or unknown stops the start. daprd mode starts with what daprd starts with, and
 //! warns. What would weaken access control stops the start in both.
 
+mod access;
+mod expand;
+mod reader;
+mod resources;
+mod spec;
+mod tree;
+
 use crate::settings::ApiLogging;
+use access::AccessControl;
+use reader::Reader;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use tree::{Node, Value};
+
+/// Largest configuration or resource file, in bytes.
+const LARGEST_FILE: u64 = 4 << 20;
 
 /// How much is forgiven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,29 +115,184 @@ impl Findings {
     }
 }
 
-/// Reads `--config` files and `--resources-path` directories. `variables` answers `${NAME}`.
+/// Reads `--config` files and `--resources-path` directories. `variables` answers `${NAME}`; its `APP_ID` is the app that
+/// the resources' scopes are compared with.
 pub fn read(
     files: &[PathBuf],
     directories: &[PathBuf],
-    _strictness: Strictness,
-    _variables: &dyn Fn(&str) -> Option<String>,
+    strictness: Strictness,
+    variables: &dyn Fn(&str) -> Option<String>,
 ) -> Findings {
-    let unread = |path: &PathBuf| Problem {
-        file: path.clone(),
-        line: 0,
-        column: 0,
-        message: "configuration files are not read yet".into(),
-        gravity: Gravity::Fatal,
+    let mut findings = Findings::default();
+    let mut access = AccessControl::default();
+    for file in files {
+        let undefined = match strictness {
+            Strictness::Strict => Gravity::Mistake,
+            Strictness::Lenient => Gravity::Note,
+        };
+        let how = Judging { variables, undefined };
+        configuration_file(file, &how, strictness, &mut findings, &mut access);
+    }
+    let app = variables("APP_ID");
+    for directory in directories {
+        resource_directory(directory, app.as_deref(), &mut findings);
+    }
+    findings.problems.extend(access.unmet());
+    findings
+}
+
+/// Strict judgement of files and directories, for `outrigger check`: a Configuration is judged as one, everything else as a
+/// resource.
+pub fn check(paths: &[PathBuf]) -> Findings {
+    let mut findings = Findings::default();
+    let mut access = AccessControl::default();
+    let variables = |name: &str| std::env::var(name).ok();
+    // Ports and the app id are only known at a start, and so may other variables be.
+    let how = Judging { variables: &variables, undefined: Gravity::Note };
+    for path in paths {
+        if path.is_dir() {
+            resource_directory(path, None, &mut findings);
+        } else if is_configuration(path) {
+            configuration_file(path, &how, Strictness::Strict, &mut findings, &mut access);
+        } else {
+            resource_file(path, None, &mut findings);
+        }
+    }
+    findings.problems.extend(access.unmet());
+    findings
+}
+
+/// How a Configuration file is judged.
+struct Judging<'a> {
+    variables: &'a dyn Fn(&str) -> Option<String>,
+    undefined: Gravity,
+}
+
+fn configuration_file(
+    path: &Path,
+    how: &Judging<'_>,
+    strictness: Strictness,
+    findings: &mut Findings,
+    access: &mut AccessControl,
+) {
+    let Some(original) = text_of(path, Gravity::Fatal, findings) else { return };
+    let expanded = expand::expand(&original, how.variables);
+    let mut reader = Reader::new(path, &original, &expanded, Gravity::Fatal);
+    for (name, offset) in &expanded.undefined {
+        reader.note_in_file(*offset, how.undefined, format!("environment variable {name} is not set"));
+    }
+    match tree::parse(&expanded.text) {
+        Err(error) => reader.note(error.offset.unwrap_or(0), Gravity::Fatal, error.message),
+        Ok(documents) => {
+            for (index, document) in documents.iter().enumerate() {
+                if index == 0 || strictness == Strictness::Strict {
+                    spec::read(document, &mut findings.configuration, access, &mut reader);
+                } else {
+                    // daprd reads the first document only.
+                    ignored_document(document, &mut reader);
+                }
+            }
+        }
+    }
+    findings.problems.append(&mut reader.problems);
+}
+
+/// A document that daprd does not read; one that would restrict access must not be dropped silently.
+fn ignored_document(document: &Node, reader: &mut Reader<'_>) {
+    let restricts = descend(document, &["spec", "accessControl"]).is_some()
+        || descend(document, &["spec", "api"]).is_some();
+    let (gravity, end) = if restricts {
+        (Gravity::Fatal, "it restricts access, so it must be the first one, or in a file of its own")
+    } else {
+        (Gravity::Mistake, "it has no effect")
     };
-    Findings { problems: files.iter().chain(directories).map(unread).collect(), ..Findings::default() }
+    reader.note(
+        document.offset,
+        gravity,
+        format!("only the first document of a --config file is read here; {end}"),
+    );
 }
 
-/// Strict judgement of files and directories, for `outrigger check`.
-pub fn check(paths: &[PathBuf]) -> Vec<Problem> {
-    read(paths, &[], Strictness::Strict, &|name| std::env::var(name).ok()).problems
+fn descend<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Node> {
+    path.iter().try_fold(node, |node, name| match &node.value {
+        Value::Map(entries) => entries.iter().find(|(key, _)| key.name == *name).map(|(_, node)| node),
+        _ => None,
+    })
 }
 
-/// Whether a file is read as a resource.
-pub fn is_yaml(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "yaml" || e == "yml")
+fn is_configuration(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let first = tree::parse(&text).ok().and_then(|documents| documents.into_iter().next());
+    match first {
+        Some(document) => descend(&document, &["kind"])
+            .is_some_and(|kind| kind.value == Value::Text("Configuration".into())),
+        // An unreadable one is judged as what it says it is.
+        None => text.contains("kind: Configuration"),
+    }
 }
+
+fn resource_directory(directory: &Path, app: Option<&str>, findings: &mut Findings) {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return findings.problems.push(whole_file(directory, Gravity::Fatal, &reason(&error)));
+        }
+    };
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
+    files.sort();
+    for file in files {
+        resource_file(&file, app, findings);
+    }
+}
+
+fn resource_file(path: &Path, app: Option<&str>, findings: &mut Findings) {
+    let Some(original) = text_of(path, Gravity::Mistake, findings) else { return };
+    let verbatim = expand::Expanded::verbatim(&original);
+    let mut reader = Reader::new(path, &original, &verbatim, Gravity::Mistake);
+    match tree::parse(&original) {
+        Err(error) => reader.note(error.offset.unwrap_or(0), Gravity::Mistake, error.message),
+        Ok(documents) => {
+            documents.iter().for_each(|document| resources::read(document, app, &mut reader));
+        }
+    }
+    findings.problems.append(&mut reader.problems);
+}
+
+/// A file's text; what stands in the way is noted.
+fn text_of(path: &Path, gravity: Gravity, findings: &mut Findings) -> Option<String> {
+    let read = std::fs::metadata(path).and_then(|file| {
+        if file.len() > LARGEST_FILE {
+            return Err(std::io::Error::other(format!("larger than {LARGEST_FILE} bytes")));
+        }
+        std::fs::read(path)
+    });
+    match read.map_err(|error| reason(&error)).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| format!("not UTF-8 text: {}", error.utf8_error()))
+    }) {
+        Ok(text) => Some(text),
+        Err(message) => {
+            findings.problems.push(whole_file(path, gravity, &message));
+            None
+        }
+    }
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn whole_file(path: &Path, gravity: Gravity, message: &str) -> Problem {
+    Problem { file: path.to_owned(), line: 0, column: 0, message: message.to_owned(), gravity }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml")
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use crate::configuration::{self, Gravity};
 
 /// Prints every finding; 0 without mistakes, 1 with.
 pub(super) fn run(arguments: &CheckArgs) -> i32 {
-    let problems = configuration::check(&arguments.paths);
+    let problems = configuration::check(&arguments.paths).problems;
     for problem in &problems {
         let word = if problem.gravity == Gravity::Note { "note" } else { "error" };
         println!("{word}: {problem}");
