@@ -1,0 +1,257 @@
+//! Who is called: the forms of address of the HTTP API (spec/invocation 1.4, vectors addressing/…).
+
+use super::{escape, method};
+use crate::grpc::base64;
+use crate::http1::head::Headers;
+use crate::http1::names::Known;
+use crate::snapshot::AppRef;
+use core::fmt;
+use std::borrow::Cow;
+
+/// A request target in its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    /// The path as received, percent-encoded; empty for a bare authority, `*` for `OPTIONS *`.
+    pub raw: &'a str,
+    /// The query without `?`; empty when absent. A fragment, which has no place here, is cut off.
+    pub query: &'a str,
+}
+
+/// A request target that is none: 400, and the connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Takes a request target apart: origin form, absolute form (the authority is ignored), authority form of CONNECT,
+/// `*`.
+///
+/// # Errors
+/// Anything else.
+pub fn split(target: &str) -> Result<Path<'_>, Malformed> {
+    let local = local_part(target).ok_or(Malformed)?;
+    let (raw, query) = local.split_once('?').unwrap_or((local, ""));
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    Ok(Path { raw, query })
+}
+
+fn local_part(target: &str) -> Option<&str> {
+    if target.starts_with('/') || target == "*" {
+        return Some(target);
+    }
+    let (scheme, rest) = target.split_once(':')?;
+    match rest.strip_prefix("//") {
+        Some(rest) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+            Some(rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or(""))
+        }
+        Some(_) => None,
+        None => rest.bytes().all(|byte| byte.is_ascii_digit()).then_some(""), // host:port
+    }
+}
+
+/// How the target was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Header `dapr-app-id`, which does not travel on.
+    Header,
+    /// Basic authorization of the user `dapr-app-id`, which travels on.
+    BasicAuth,
+    /// `/v1.0/invoke/{id}/method/{method}`.
+    Path,
+}
+
+impl Form {
+    /// The names ([`Known::bit`]) that this form uses up.
+    pub fn dropped(self) -> u64 {
+        if self == Form::Header { Known::DaprAppId.bit() } else { 0 }
+    }
+}
+
+/// The target of a call as addressed. Usually borrows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// How it was given.
+    pub form: Form,
+    /// The id with its namespace suffix, or a URL; never empty.
+    pub id: Cow<'a, str>,
+    /// Decoded, cleaned, without leading slash; still to be judged by [`method::normalise`].
+    pub method: Cow<'a, str>,
+    /// The raw query.
+    pub query: &'a str,
+}
+
+/// Why a request addresses nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetError {
+    /// No form of address: 404.
+    NoAppId,
+    /// A broken percent-encoding in the path: 400, the connection is closed.
+    Malformed,
+    /// Dot segments lead out of `/method/`: 400.
+    Climbs,
+    /// The path decodes to something that is not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TargetError::NoAppId => {
+                "failed getting app id either from the URL path or the header dapr-app-id"
+            }
+            TargetError::Malformed => "malformed request target",
+            TargetError::Climbs => "dot segments in the path lead out of the method",
+            TargetError::NotUtf8 => {
+                "error sending message: rpc error: code = Internal desc = grpc: error while marshaling: \
+                 string field contains invalid UTF-8"
+            }
+        })
+    }
+}
+
+impl core::error::Error for TargetError {}
+
+/// Finds the target: header before basic authorization before path.
+///
+/// # Errors
+/// No address, or a path that cannot be a method.
+pub fn find<'a>(path: &Path<'a>, headers: &Headers<'_, 'a>) -> Result<Target<'a>, TargetError> {
+    let decoded = escape::decode(path.raw, false).map_err(|_| TargetError::Malformed)?;
+    if let Some(id) = headers.first(Known::DaprAppId).filter(|id| !id.is_empty()) {
+        return whole_path(Form::Header, String::from_utf8_lossy(id), path, decoded);
+    }
+    if let Some(id) = headers.first(Known::Authorization).and_then(basic_auth) {
+        return whole_path(Form::BasicAuth, Cow::Owned(id), path, decoded);
+    }
+    let lossy = String::from_utf8_lossy(&decoded);
+    let (_, method) = parts(&lossy).ok_or(TargetError::NoAppId)?;
+    if method::climbs(method) {
+        return Err(TargetError::Climbs);
+    }
+    let (id, method) = match utf8(decoded)? {
+        Cow::Borrowed(text) => parts(text).map(|(id, method)| (unescaped(id), cleaned(method))),
+        Cow::Owned(text) => parts(&text).map(|(id, method)| (owned(unescaped(id)), owned(cleaned(method)))),
+    }
+    .ok_or(TargetError::NoAppId)?;
+    Ok(Target { form: Form::Path, id, method, query: path.query })
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+fn utf8(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, TargetError> {
+    match bytes {
+        Cow::Borrowed(bytes) => {
+            core::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| TargetError::NotUtf8)
+        }
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| TargetError::NotUtf8),
+    }
+}
+
+/// Header and basic form: the whole path is the method, even `/v1.0/invoke/…`.
+fn whole_path<'a>(
+    form: Form,
+    id: Cow<'a, str>,
+    path: &Path<'a>,
+    decoded: Cow<'a, [u8]>,
+) -> Result<Target<'a>, TargetError> {
+    let method = match utf8(decoded)? {
+        Cow::Borrowed(text) => cleaned(text),
+        Cow::Owned(text) => owned(cleaned(&text)),
+    };
+    Ok(Target { form, id, method, query: path.query })
+}
+
+/// `path.Clean` without leading slash; nothing for "here".
+fn cleaned(path: &str) -> Cow<'_, str> {
+    match method::clean(path) {
+        Cow::Borrowed(".") => Cow::Borrowed(""),
+        Cow::Borrowed(clean) => Cow::Borrowed(clean.strip_prefix('/').unwrap_or(clean)),
+        Cow::Owned(clean) => match clean.strip_prefix('/') {
+            Some(rest) => Cow::Owned(rest.into()),
+            None => Cow::Owned(clean),
+        },
+    }
+}
+
+/// Id and raw method of a decoded path; surplus slashes before the id are skipped.
+fn parts(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix('/')?.trim_start_matches('/').strip_prefix("v1.0/")?;
+    let rest = rest.trim_start_matches('/').strip_prefix("invoke/")?.trim_start_matches('/');
+    rest.split_once("/method/")
+}
+
+/// The id is decoded once more, with query rules; as it is where that fails (spec/invocation 1.5).
+fn unescaped(id: &str) -> Cow<'_, str> {
+    match escape::decode(id, true) {
+        Ok(Cow::Borrowed(_)) | Err(_) => Cow::Borrowed(id),
+        Ok(Cow::Owned(decoded)) => Cow::Owned(String::from_utf8_lossy(&decoded).into_owned()),
+    }
+}
+
+/// The id in `Basic base64("dapr-app-id:<id>")`: spelled exactly so, padded, one colon.
+fn basic_auth(value: &[u8]) -> Option<String> {
+    let encoded = value.strip_prefix(b"Basic ").filter(|encoded| encoded.len().is_multiple_of(4))?;
+    let decoded = String::from_utf8(base64::decode(encoded)?).ok()?;
+    let (user, id) = decoded.split_once(':')?;
+    let ours = user.eq_ignore_ascii_case("dapr-app-id") && !id.contains(':') && !id.is_empty();
+    ours.then(|| id.into())
+}
+
+/// What an id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination<'a> {
+    /// An app in the mesh.
+    App {
+        /// Without the namespace suffix.
+        app_id: &'a str,
+        /// `None`: the caller's own.
+        namespace: Option<&'a str>,
+    },
+    /// A literal `http://` or `https://` URL outside the mesh.
+    External(&'a str),
+}
+
+impl Destination<'_> {
+    /// The app by name, in the caller's namespace where none was given; `None` for external ones.
+    pub fn app(&self, own_namespace: &str) -> Option<AppRef> {
+        match self {
+            Destination::App { app_id, namespace } => Some(AppRef {
+                app_id: (*app_id).into(),
+                namespace: namespace.unwrap_or(own_namespace).into(),
+            }),
+            Destination::External(_) => None,
+        }
+    }
+}
+
+/// An id that names nobody: two dots or more, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidId(String);
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_str() {
+            "" => f.write_str("app id is empty"),
+            id => write!(f, "invalid app id {id}"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidId {}
+
+/// What `id` stands for. Names of `HTTPEndpoint` resources have to be looked up before.
+///
+/// # Errors
+/// Two or more dots; no app id before the dot.
+pub fn destination(id: &str) -> Result<Destination<'_>, InvalidId> {
+    if id.starts_with("http://") || id.starts_with("https://") {
+        return Ok(Destination::External(id));
+    }
+    let (app_id, namespace) =
+        id.split_once('.').map_or((id, None), |(app_id, namespace)| (app_id, Some(namespace)));
+    match namespace {
+        Some(namespace) if namespace.contains('.') => Err(InvalidId(id.into())),
+        _ if app_id.is_empty() => Err(InvalidId(String::new())),
+        _ => Ok(Destination::App { app_id, namespace: namespace.filter(|namespace| !namespace.is_empty()) }),
+    }
+}
