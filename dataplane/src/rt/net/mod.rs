@@ -1,0 +1,393 @@
+//! The sockets of one shard: what they have received, what they still have to send, when they give up.
+//!
+//! Everything here is the same for both backends; [`Port`] is where they differ. Code of the seam calls in under one
+//! borrow and leaves with it: nothing in here runs foreign code, wakers are collected and woken after the borrow ends
+//! (waking may drop a task, and with it streams and chunks).
+
+mod accept;
+mod close;
+mod epoll;
+mod receive;
+mod send;
+mod slot;
+
+pub(super) use epoll::Epoll;
+pub(super) use slot::{Dial, Fin, Life, Phase, Rx, Slot, Slots, Tx, Work};
+
+use super::address::RawAddress;
+use super::handle::Handle;
+use super::listener::Accepted;
+use super::pool::Pool;
+use super::tick::Tick;
+use super::wheel::{TimerId, Wheel};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// What a timer stands for.
+pub(super) enum Due {
+    /// A socket's deadline, by slot and generation.
+    Slot(u32, u32),
+    /// A task that sleeps.
+    Wake(Waker),
+}
+
+/// How a submitted send stands right after it was submitted.
+pub(super) enum Submitted {
+    /// Silence after the submitting call will mean "sent whole".
+    Unconfirmed,
+    /// So many bytes were taken; all, or the socket is full.
+    Taken(usize),
+    /// It failed with this error number.
+    Failed(i32),
+}
+
+/// The kernel side of the sockets.
+pub(super) enum Port {
+    Epoll(Epoll),
+}
+
+impl Port {
+    fn attach(&mut self, at: u32, slot: &mut Slot) -> io::Result<()> {
+        match self {
+            Port::Epoll(epoll) => epoll.attach(at, slot),
+        }
+    }
+
+    /// Asks for what arrives. Leaves `slot.rx` armed.
+    fn arm_recv(&mut self, at: u32, slot: &mut Slot) {
+        match self {
+            Port::Epoll(epoll) => epoll.arm(at, slot),
+        }
+    }
+
+    fn arm_accept(&mut self, at: u32, slot: &mut Slot) {
+        match self {
+            Port::Epoll(epoll) => epoll.arm(at, slot),
+        }
+    }
+
+    /// Asks for nothing more to arrive or to be accepted. Leaves `slot.rx` cancelling or idle.
+    fn cancel_rx(&mut self, at: u32, slot: &mut Slot) {
+        let _ = at;
+        match self {
+            Port::Epoll(_) => slot.rx = Rx::Idle,
+        }
+    }
+
+    /// Starts to connect; the result is in the slot's dial, now or later.
+    fn connect(&mut self, at: u32, slot: &mut Slot) {
+        let _ = at;
+        match self {
+            Port::Epoll(_) => Epoll::connect(slot),
+        }
+    }
+
+    /// Gives what is flying to the kernel.
+    fn send(&mut self, at: u32, slot: &mut Slot) -> Submitted {
+        let _ = at;
+        match self {
+            Port::Epoll(_) => Epoll::send(slot),
+        }
+    }
+
+    /// Has the rest of what is flying sent as room comes.
+    fn resume_send(&mut self, at: u32, slot: &mut Slot) {
+        let _ = (at, slot);
+        match self {
+            Port::Epoll(_) => {} // tried again when epoll says writable
+        }
+    }
+
+    /// Takes back a blocked send or a connect under way.
+    fn cancel_work(&mut self, at: u32, slot: &mut Slot) {
+        let _ = at;
+        match self {
+            Port::Epoll(_) => Epoll::cancel_work(slot),
+        }
+    }
+
+    fn close(&mut self, fd: OwnedFd) {
+        match self {
+            Port::Epoll(_) => drop(fd),
+        }
+    }
+
+    /// Buffers that a receive can get without more being put down.
+    fn buffers_ready(&mut self, pool: &Pool) -> usize {
+        match self {
+            Port::Epoll(_) => pool.free(),
+        }
+    }
+}
+
+/// All sockets and timers of a shard.
+pub(super) struct Net {
+    pub(super) port: Port,
+    pub(super) slots: Slots,
+    pub(super) pool: &'static Pool,
+    pub(super) timers: Wheel<Due>,
+    /// Read once a turn.
+    pub(super) now: Tick,
+    /// To be woken when the borrow ends.
+    pub(super) wakers: Vec<Waker>,
+    pub(super) spare_wakers: Vec<Waker>,
+    /// Connections handed to this shard that nobody has taken yet.
+    pub(super) adopted: VecDeque<Accepted>,
+    pub(super) adopt_waker: Option<Waker>,
+    pub(super) handle: Arc<Handle>,
+    /// The bell rang since somebody last asked.
+    pub(super) bell: bool,
+    due: Vec<Due>,
+    /// Slots with something accepted for sending since the last turn.
+    unsent: Vec<u32>,
+    /// Connections without a buffer, the one that waits longest first.
+    starved: VecDeque<(u32, u32)>,
+    spare_tx: SpareTx,
+    pub(super) counts: Counts,
+}
+
+/// What a shard's sockets have done, for `status` and tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Times the shard looked at the kernel.
+    pub turns: u64,
+    /// Times a receive found no buffer.
+    pub starved: u64,
+    /// Sends that the socket took only in part at first.
+    pub short_sends: u64,
+    /// Sockets in use.
+    pub sockets: usize,
+    /// Buffers nobody holds (on the stack or with the kernel).
+    pub buffers_free: usize,
+}
+
+/// Boxes, because the kernel reads what is inside while they are in use.
+#[allow(clippy::vec_box)]
+type SpareTx = Vec<Box<Tx>>;
+
+/// Sending boxes kept for reuse.
+const SPARE_TX: usize = 64;
+
+impl Net {
+    pub(super) fn new(port: Port, pool: &'static Pool, handle: Arc<Handle>) -> Net {
+        let now = Tick::read();
+        Net {
+            port,
+            slots: Slots::default(),
+            pool,
+            timers: Wheel::new(now),
+            now,
+            wakers: Vec::new(),
+            spare_wakers: Vec::new(),
+            adopted: VecDeque::new(),
+            adopt_waker: None,
+            handle,
+            bell: false,
+            due: Vec::new(),
+            unsent: Vec::new(),
+            starved: VecDeque::new(),
+            spare_tx: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes a connected stream socket in.
+    pub(super) fn open_stream(&mut self, fd: OwnedFd, unix: bool) -> io::Result<u32> {
+        let at = self.open(fd, 2)?;
+        self.slots.at(at).unix = unix;
+        self.arm_recv(at);
+        Ok(at)
+    }
+
+    /// Takes a listening socket in.
+    pub(super) fn open_listener(&mut self, fd: OwnedFd, unix: bool) -> io::Result<u32> {
+        let at = self.open(fd, 1)?;
+        let slot = self.slots.at(at);
+        slot.unix = unix;
+        slot.work = Work::Listen(Box::default());
+        Ok(at)
+    }
+
+    /// Takes a fresh socket in and starts to connect it.
+    pub(super) fn open_dial(&mut self, fd: OwnedFd, address: RawAddress) -> io::Result<u32> {
+        let unix = address.family() == libc::AF_UNIX;
+        let at = self.open(fd, 2)?;
+        let slot = self.slots.at(at);
+        slot.unix = unix;
+        slot.work = Work::Connect(Box::new(Dial { address, result: None, under_way: false, waker: None }));
+        self.port.connect(at, slot);
+        Ok(at)
+    }
+
+    fn open(&mut self, fd: OwnedFd, holders: u8) -> io::Result<u32> {
+        let at = self.slots.open(fd, holders);
+        let attached = self.port.attach(at, self.slots.at(at));
+        if attached.is_err() {
+            let slot = self.slots.at(at);
+            slot.life = Life::Ending;
+            slot.fd = None;
+            self.slots.vacate(at);
+        }
+        attached.map(|()| at)
+    }
+
+    /// Waits for a connect to end; on success the socket receives from here on.
+    pub(super) fn poll_connect(&mut self, at: u32, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let slot = self.slots.at(at);
+        let Work::Connect(dial) = &mut slot.work else { return Poll::Ready(Ok(())) };
+        match dial.result {
+            None => {
+                keep(&mut dial.waker, cx);
+                return Poll::Pending;
+            }
+            Some(0) => slot.work = Work::None,
+            Some(code) => return Poll::Ready(Err(io::Error::from_raw_os_error(code))),
+        }
+        self.arm_recv(at);
+        Poll::Ready(Ok(()))
+    }
+
+    /// A connect ended with this error number, zero for success.
+    pub(super) fn connected(&mut self, at: u32, code: i32) {
+        let slot = self.slots.at(at);
+        let Work::Connect(dial) = &mut slot.work else { return };
+        dial.under_way = false;
+        dial.result = Some(code);
+        self.wakers.extend(dial.waker.take());
+        self.progress(at);
+    }
+
+    /// The next connection handed to this shard.
+    pub(super) fn poll_adopted(&mut self, cx: &mut Context<'_>) -> Poll<Accepted> {
+        if let Some(accepted) = self.adopted.pop_front() {
+            self.handle.adoption_done();
+            return Poll::Ready(accepted);
+        }
+        keep(&mut self.adopt_waker, cx);
+        Poll::Pending
+    }
+
+    /// A connection was handed to this shard.
+    pub(super) fn adopt(&mut self, accepted: Accepted) {
+        self.adopted.push_back(accepted);
+        self.wakers.extend(self.adopt_waker.take());
+    }
+
+    /// Hands a connection to another shard, which has a place reserved for it.
+    pub(super) fn hand_over(&mut self, to: &Arc<Handle>, accepted: Accepted) {
+        match &mut self.port {
+            Port::Epoll(_) => to.hand_over(accepted),
+        }
+    }
+
+    /// Keeps a task's waker until `when`.
+    pub(super) fn sleep(&mut self, when: Tick, cx: &Context<'_>) -> TimerId {
+        self.timers.insert(when, Due::Wake(cx.waker().clone()))
+    }
+
+    /// One look at the kernel: submits what is to be sent, waits for something to happen if `wait`, takes in what
+    /// happened, fires timers. Errors end the shard.
+    pub(super) fn turn(&mut self, wait: bool) -> io::Result<()> {
+        self.counts.turns += 1;
+        self.pool.collect_returned();
+        self.feed_starved();
+        let urgent = self.submit_unsent();
+        let timeout = if wait && !urgent { self.time_to_next_timer() } else { Some(Duration::ZERO) };
+        match &mut self.port {
+            Port::Epoll(_) => self.epoll_turn(timeout)?,
+        }
+        self.now = Tick::read();
+        self.fire_timers();
+        Ok(())
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { sockets: self.slots.used(), buffers_free: self.pool.free(), ..self.counts }
+    }
+
+    fn time_to_next_timer(&self) -> Option<Duration> {
+        // read again: tasks may have run for a while since the turn began
+        self.timers.next().map(|next| next - Tick::read())
+    }
+
+    fn fire_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.advance(self.now, &mut due);
+        for what in due.drain(..) {
+            match what {
+                Due::Wake(waker) => self.wakers.push(waker),
+                Due::Slot(at, generation) => self.slot_due(at, generation),
+            }
+        }
+        self.due = due;
+    }
+
+    fn slot_due(&mut self, at: u32, generation: u32) {
+        let Some(slot) = self.slots.find(at, generation) else { return };
+        slot.timer = TimerId::NONE;
+        if slot.life != Life::Open {
+            return self.closing_due(at);
+        }
+        if slot.rx_waker.is_none() {
+            return;
+        }
+        let deadline = slot.deadline;
+        if deadline <= self.now {
+            self.wakers.extend(slot.rx_waker.take());
+        } else {
+            self.set_deadline(at, deadline);
+        }
+    }
+
+    /// Stores a deadline. The wheel entry is only touched if it would fire too late: it is checked when it fires.
+    fn set_deadline(&mut self, at: u32, by: Tick) {
+        let slot = self.slots.at(at);
+        slot.deadline = by;
+        if by == Tick::NEVER || self.timers.due(slot.timer) <= by + Duration::from_millis(1) {
+            return;
+        }
+        self.timers.cancel(slot.timer);
+        slot.timer = self.timers.insert(by, Due::Slot(at, slot.generation));
+    }
+
+    /// The descriptor behind a slot; -1 once closed.
+    pub(super) fn raw_fd(&mut self, at: u32) -> RawFd {
+        self.slots.at(at).raw()
+    }
+}
+
+/// Stores the waker of the task that polls now.
+pub(super) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => *place = Some(cx.waker().clone()),
+    }
+}
+
+/// Points `vectors` at the bytes of `segments` after the first `skip`, and returns how many bytes that is.
+///
+/// The result reads memory that `segments` own: it is used before they change.
+fn point(vectors: &mut Vec<libc::iovec>, segments: &[super::Segment], mut skip: usize) -> usize {
+    vectors.clear();
+    let mut total = 0;
+    for segment in segments {
+        let rest = segment.get(skip.min(segment.len())..).unwrap_or_default();
+        skip -= segment.len() - rest.len();
+        if rest.is_empty() {
+            continue;
+        }
+        if vectors.len() == VECTORS {
+            break;
+        }
+        total += rest.len();
+        vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
+    }
+    total
+}
+
+/// Segments of one system call; more go out in the next.
+const VECTORS: usize = 64;
