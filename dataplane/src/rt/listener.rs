@@ -153,7 +153,7 @@ impl Accepted {
                 local.net.borrow_mut().adopt(self);
                 local.wake_collected();
             } else {
-                local.net.borrow_mut().hand_over(handle, self);
+                local.net.borrow_mut().hand_over(handle, shard, self);
             }
             Ok(())
         })

@@ -8,8 +8,6 @@
 //! (io_uring) and readiness (epoll). What they share is written once: the state of a socket (`net`), the task table
 //! (`tasks`), the rhythm of a shard (`pulse`).
 
-#![allow(dead_code)] // the completion backend, which uses the rest, follows
-
 mod address;
 mod blocking;
 mod handle;
@@ -22,6 +20,7 @@ mod own;
 mod pool;
 mod preflight;
 mod pulse;
+mod ring;
 mod segment;
 mod shards;
 mod signals;

@@ -73,11 +73,6 @@ impl Pool {
         self.size
     }
 
-    /// All buffers there are.
-    pub(super) fn count(&self) -> u16 {
-        self.count
-    }
-
     /// Buffers on the stack.
     pub(super) fn free(&self) -> usize {
         self.free.borrow().len()

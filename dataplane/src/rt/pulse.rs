@@ -107,13 +107,19 @@ fn run_hooks(local: &Local) -> bool {
 
 /// Looks at the kernel, then wakes whom that concerns.
 fn turn(local: &Local, wait: bool) -> io::Result<()> {
-    let bell = {
+    let (bell, handed_back) = {
         let mut net = local.net.borrow_mut();
         net.turn(wait)?;
         local.now.set(net.now);
-        std::mem::take(&mut net.bell)
+        (std::mem::take(&mut net.bell), std::mem::take(&mut net.handed_back))
     };
     local.wake_collected();
+    for (accepted, to) in handed_back {
+        // the other ring did not take it (its queue was full, it has just ended): the slow way round
+        if let Some(handle) = local.group.get(to.index()) {
+            handle.hand_over(accepted);
+        }
+    }
     if bell {
         answer(local);
     }

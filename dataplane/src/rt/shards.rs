@@ -200,7 +200,7 @@ fn run<F: Future<Output = ()> + 'static>(
                 sys::pin_to(cpu)?;
             }
             let port = Port::Epoll(Epoll::new(handle.bell())?);
-            let local = new_core(shards, id, handle, group, port)?;
+            let local = new_local(shards, id, handle, group, port)?;
             let entered = local::enter(&local);
             let result = own::run(&local, start);
             drop(entered);
@@ -214,7 +214,7 @@ pub(super) fn processor(shards: &Shards, id: ShardId) -> Option<usize> {
     processors.get(id.index().checked_rem(processors.len())?).copied()
 }
 
-pub(super) fn new_core(
+pub(super) fn new_local(
     shards: &Shards,
     id: ShardId,
     handle: Arc<Handle>,

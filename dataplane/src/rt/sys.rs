@@ -226,3 +226,16 @@ pub(super) fn map_forever(bytes: usize) -> io::Result<std::ptr::NonNull<u8>> {
     unsafe { libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE) };
     std::ptr::NonNull::new(at.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
+
+/// Bytes of memory that the process may lock.
+pub(super) fn locked_memory_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live variable of the right type.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    limit.rlim_cur
+}
+
+/// Makes a socket full after a few KiB.
+pub(super) fn shrink_send_buffer(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &4096i32)
+}

@@ -170,9 +170,9 @@ impl Net {
         self.timers.insert(until + Duration::from_millis(1100), Due::Slot(u32::MAX, 0));
     }
 
-    /// Is every descriptor closed?
+    /// Is every descriptor closed, and does the kernel hold nothing?
     pub(in crate::rt) fn is_all_closed(&mut self) -> bool {
         let used = self.slots.all_used();
-        used.into_iter().all(|at| self.slots.at(at).fd.is_none())
+        self.port.is_flushed() && used.into_iter().all(|at| self.slots.at(at).fd.is_none())
     }
 }

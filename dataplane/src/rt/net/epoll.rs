@@ -4,7 +4,7 @@
 //! in one message a socket. What differs is who makes the system calls.
 
 use super::receive::Ended;
-use super::{Net, Phase, Rx, Slot, Submitted, Work, point};
+use super::{Net, Phase, Port, Rx, Slot, Submitted, Work, point};
 use crate::rt::sys;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -150,7 +150,7 @@ impl Net {
     /// Waits for readiness and does what has become possible.
     pub(super) fn epoll_turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = {
-            let super::Port::Epoll(epoll) = &mut self.port;
+            let Port::Epoll(epoll) = &mut self.port else { return Ok(()) };
             epoll.wait(timeout)?;
             std::mem::take(&mut epoll.events)
         };
@@ -163,13 +163,13 @@ impl Net {
                 token => self.readiness(token as u32, (token >> 32) as u32, event.events),
             }
         }
-        let super::Port::Epoll(epoll) = &mut self.port;
+        let Port::Epoll(epoll) = &mut self.port else { return Ok(()) };
         epoll.events = events;
         let mut ready = std::mem::take(&mut epoll.ready);
         for at in ready.drain(..) {
             self.take_from(at);
         }
-        let super::Port::Epoll(epoll) = &mut self.port;
+        let Port::Epoll(epoll) = &mut self.port else { return Ok(()) };
         if epoll.ready.is_empty() {
             epoll.ready = ready;
         }
@@ -177,7 +177,7 @@ impl Net {
     }
 
     fn readiness(&mut self, at: u32, generation: u32, events: u32) {
-        let super::Port::Epoll(epoll) = &mut self.port;
+        let Port::Epoll(epoll) = &mut self.port else { return };
         let Some(slot) = self.slots.find(at, generation) else { return };
         slot.ready.readable |= events & READABLE != 0;
         slot.ready.hung_up |= events & HUNG_UP != 0;
@@ -212,7 +212,7 @@ impl Net {
         } else {
             self.receive_from(at);
         }
-        let super::Port::Epoll(epoll) = &mut self.port;
+        let Port::Epoll(epoll) = &mut self.port else { return };
         let slot = self.slots.at(at);
         if slot.rx == Rx::Armed && slot.ready.readable && slot.fd.is_some() {
             epoll.list(at, slot);

@@ -6,6 +6,7 @@
 
 mod accept;
 mod close;
+mod completions;
 mod epoll;
 mod receive;
 mod send;
@@ -15,14 +16,15 @@ pub(super) use epoll::Epoll;
 pub(super) use slot::{Dial, Fin, Life, Phase, Rx, Slot, Slots, Tx, Work};
 
 use super::address::RawAddress;
-use super::handle::Handle;
+use super::handle::{Handle, ShardId};
 use super::listener::Accepted;
 use super::pool::Pool;
+use super::ring::Ring;
 use super::tick::Tick;
 use super::wheel::{TimerId, Wheel};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -48,12 +50,14 @@ pub(super) enum Submitted {
 /// The kernel side of the sockets.
 pub(super) enum Port {
     Epoll(Epoll),
+    Ring(Box<Ring>),
 }
 
 impl Port {
     fn attach(&mut self, at: u32, slot: &mut Slot) -> io::Result<()> {
         match self {
             Port::Epoll(epoll) => epoll.attach(at, slot),
+            Port::Ring(_) => Ok(()),
         }
     }
 
@@ -61,65 +65,77 @@ impl Port {
     fn arm_recv(&mut self, at: u32, slot: &mut Slot) {
         match self {
             Port::Epoll(epoll) => epoll.arm(at, slot),
+            Port::Ring(ring) => ring.arm_recv(at, slot),
         }
     }
 
     fn arm_accept(&mut self, at: u32, slot: &mut Slot) {
         match self {
             Port::Epoll(epoll) => epoll.arm(at, slot),
+            Port::Ring(ring) => ring.arm_accept(at, slot),
         }
     }
 
     /// Asks for nothing more to arrive or to be accepted. Leaves `slot.rx` cancelling or idle.
     fn cancel_rx(&mut self, at: u32, slot: &mut Slot) {
-        let _ = at;
         match self {
             Port::Epoll(_) => slot.rx = Rx::Idle,
+            Port::Ring(ring) => ring.cancel_rx(at, slot),
         }
     }
 
     /// Starts to connect; the result is in the slot's dial, now or later.
     fn connect(&mut self, at: u32, slot: &mut Slot) {
-        let _ = at;
         match self {
             Port::Epoll(_) => Epoll::connect(slot),
+            Port::Ring(ring) => ring.connect(at, slot),
         }
     }
 
     /// Gives what is flying to the kernel.
     fn send(&mut self, at: u32, slot: &mut Slot) -> Submitted {
-        let _ = at;
         match self {
             Port::Epoll(_) => Epoll::send(slot),
+            Port::Ring(ring) => ring.send(at, slot),
         }
     }
 
     /// Has the rest of what is flying sent as room comes.
     fn resume_send(&mut self, at: u32, slot: &mut Slot) {
-        let _ = (at, slot);
         match self {
             Port::Epoll(_) => {} // tried again when epoll says writable
+            Port::Ring(ring) => ring.resume_send(at, slot),
         }
     }
 
     /// Takes back a blocked send or a connect under way.
     fn cancel_work(&mut self, at: u32, slot: &mut Slot) {
-        let _ = at;
         match self {
             Port::Epoll(_) => Epoll::cancel_work(slot),
+            Port::Ring(ring) => ring.cancel_work(at, slot),
         }
     }
 
     fn close(&mut self, fd: OwnedFd) {
         match self {
             Port::Epoll(_) => drop(fd),
+            Port::Ring(ring) => ring.close(fd),
         }
     }
 
-    /// Buffers that a receive can get without more being put down.
+    /// Buffers that a receive can get.
     fn buffers_ready(&mut self, pool: &Pool) -> usize {
         match self {
             Port::Epoll(_) => pool.free(),
+            Port::Ring(ring) => ring.buffers_ready(pool),
+        }
+    }
+
+    /// Has the kernel been given everything?
+    fn is_flushed(&mut self) -> bool {
+        match self {
+            Port::Epoll(_) => true,
+            Port::Ring(ring) => ring.is_flushed(),
         }
     }
 }
@@ -141,6 +157,8 @@ pub(super) struct Net {
     pub(super) handle: Arc<Handle>,
     /// The bell rang since somebody last asked.
     pub(super) bell: bool,
+    /// Connections whose hand-over by ring failed.
+    pub(super) handed_back: Vec<(Accepted, ShardId)>,
     due: Vec<Due>,
     /// Slots with something accepted for sending since the last turn.
     unsent: Vec<u32>,
@@ -187,6 +205,7 @@ impl Net {
             adopt_waker: None,
             handle,
             bell: false,
+            handed_back: Vec::new(),
             due: Vec::new(),
             unsent: Vec::new(),
             starved: VecDeque::new(),
@@ -278,9 +297,10 @@ impl Net {
     }
 
     /// Hands a connection to another shard, which has a place reserved for it.
-    pub(super) fn hand_over(&mut self, to: &Arc<Handle>, accepted: Accepted) {
-        match &mut self.port {
-            Port::Epoll(_) => to.hand_over(accepted),
+    pub(super) fn hand_over(&mut self, handle: &Handle, to: ShardId, accepted: Accepted) {
+        match (&mut self.port, handle.ring.get()) {
+            (Port::Ring(ring), Some(target)) => ring.hand_over(target.as_raw_fd(), to, accepted),
+            _ => handle.hand_over(accepted),
         }
     }
 
@@ -294,11 +314,13 @@ impl Net {
     pub(super) fn turn(&mut self, wait: bool) -> io::Result<()> {
         self.counts.turns += 1;
         self.pool.collect_returned();
-        self.feed_starved();
+        let buffers = self.port.buffers_ready(self.pool);
+        self.feed_starved(buffers);
         let urgent = self.submit_unsent();
         let timeout = if wait && !urgent { self.time_to_next_timer() } else { Some(Duration::ZERO) };
         match &mut self.port {
             Port::Epoll(_) => self.epoll_turn(timeout)?,
+            Port::Ring(_) => self.ring_turn(timeout)?,
         }
         self.now = Tick::read();
         self.fire_timers();
@@ -306,7 +328,11 @@ impl Net {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { sockets: self.slots.used(), buffers_free: self.pool.free(), ..self.counts }
+        let lying = match &self.port {
+            Port::Epoll(_) => 0,
+            Port::Ring(ring) => ring.buffers.lying(),
+        };
+        Counts { sockets: self.slots.used(), buffers_free: self.pool.free() + lying, ..self.counts }
     }
 
     fn time_to_next_timer(&self) -> Option<Duration> {
@@ -371,7 +397,7 @@ pub(super) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
 /// Points `vectors` at the bytes of `segments` after the first `skip`, and returns how many bytes that is.
 ///
 /// The result reads memory that `segments` own: it is used before they change.
-fn point(vectors: &mut Vec<libc::iovec>, segments: &[super::Segment], mut skip: usize) -> usize {
+pub(super) fn point(vectors: &mut Vec<libc::iovec>, segments: &[super::Segment], mut skip: usize) -> usize {
     vectors.clear();
     let mut total = 0;
     for segment in segments {
@@ -380,14 +406,27 @@ fn point(vectors: &mut Vec<libc::iovec>, segments: &[super::Segment], mut skip: 
         if rest.is_empty() {
             continue;
         }
-        if vectors.len() == VECTORS {
+        if vectors.len() == VECTORS || total >= AT_ONCE {
             break;
         }
-        total += rest.len();
-        vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
+        let length = rest.len().min(AT_ONCE - total);
+        total += length;
+        vectors.push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: length });
     }
     total
 }
 
 /// Segments of one system call; more go out in the next.
 const VECTORS: usize = 64;
+/// Bytes of one system call, well below what the kernel's interfaces can say.
+const AT_ONCE: usize = 1 << 30;
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let held = |net: &mut Net, at| net.slots.at(at).is_held();
+        if self.slots.all_used().into_iter().any(|at| held(self, at)) {
+            // the shard ends by a panic or over time: the kernel may still read what these slots own
+            std::mem::forget(std::mem::take(&mut self.slots));
+        }
+    }
+}

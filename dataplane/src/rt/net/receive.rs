@@ -114,11 +114,10 @@ impl Net {
     }
 
     /// Arms starved receives again, at most as many as there are buffers, the longest waiting first.
-    pub(super) fn feed_starved(&mut self) {
+    pub(super) fn feed_starved(&mut self, mut buffers: usize) {
         if self.starved.is_empty() {
             return;
         }
-        let mut buffers = self.port.buffers_ready(self.pool);
         while buffers > 0 {
             let Some((at, generation)) = self.starved.pop_front() else { break };
             let Some(slot) = self.slots.find(at, generation) else { continue };

@@ -73,6 +73,10 @@ pub(in crate::rt) struct Tx {
     /// With the kernel; `sent` bytes of it have gone.
     pub(in crate::rt) flying: Vec<Segment>,
     pub(in crate::rt) sent: usize,
+    /// Bytes given to the kernel in the send under way.
+    pub(in crate::rt) wanted: usize,
+    /// What the unconfirmed send completed with: then it did not send everything.
+    pub(in crate::rt) failed: Option<i32>,
     pub(in crate::rt) phase: Phase,
     /// In the list of slots to submit.
     pub(in crate::rt) listed: bool,
@@ -90,6 +94,8 @@ impl Tx {
             pending_bytes: 0,
             flying: Vec::new(),
             sent: 0,
+            wanted: 0,
+            failed: None,
             phase: Phase::Idle,
             listed: false,
             waker: None,

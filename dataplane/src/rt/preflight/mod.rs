@@ -1,7 +1,11 @@
-//! Which backend this machine allows.
+//! Which backend this machine allows: decided by what the kernel does, not by its version, and before the executor of
+//! the completion backend is touched, which panics where io_uring is refused.
+
+mod probe;
 
 use std::fmt;
 use std::io;
+use std::sync::OnceLock;
 
 /// What the shards run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,20 +53,18 @@ impl std::str::FromStr for BackendChoice {
     }
 }
 
-/// Decides on the backend.
+/// Decides on the backend. The first call takes some milliseconds; what it found holds for the process.
 ///
 /// # Errors
 /// That completion was asked for and does not work here, with the reason and the remedy.
 pub fn preflight(choice: BackendChoice) -> io::Result<Backend> {
-    match choice {
-        BackendChoice::Readiness => Ok(Backend::Readiness { reason: "asked for".into() }),
-        BackendChoice::Auto => {
-            Ok(probe().map_or_else(|reason| Backend::Readiness { reason }, |()| Backend::Completion))
-        }
-        BackendChoice::Completion => probe().map(|()| Backend::Completion).map_err(io::Error::other),
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    if choice == BackendChoice::Readiness {
+        return Ok(Backend::Readiness { reason: "asked for".into() });
     }
-}
-
-fn probe() -> Result<(), String> {
-    Err("the completion backend is not part of this build".into())
+    match (FOUND.get_or_init(probe::probe), choice) {
+        (Ok(()), _) => Ok(Backend::Completion),
+        (Err(reason), BackendChoice::Auto) => Ok(Backend::Readiness { reason: reason.clone() }),
+        (Err(reason), _) => Err(io::Error::new(io::ErrorKind::Unsupported, reason.as_str())),
+    }
 }
