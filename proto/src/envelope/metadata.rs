@@ -143,7 +143,7 @@ impl<'a> Metadata<'a> {
 }
 
 /// `google.protobuf.Any`: type URL and value.
-pub(super) fn any(message: &[u8]) -> Result<(&str, &[u8]), OpenError> {
+pub(crate) fn any(message: &[u8]) -> Result<(&str, &[u8]), OpenError> {
     let (mut fields, mut type_url, mut value) = (Fields::new(message), "", &b""[..]);
     while let Some(field) = fields.next()? {
         match field {

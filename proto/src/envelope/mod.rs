@@ -51,6 +51,7 @@ use crate::grpc::status::{Code, Status};
 use core::fmt;
 
 pub use fixed::{Fixed, Identity};
+pub(crate) use metadata::any;
 pub use metadata::{Entry, Metadata};
 pub use verb::Verb;
 

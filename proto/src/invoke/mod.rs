@@ -18,6 +18,7 @@
 //! ```
 
 pub mod classify;
+pub mod details;
 pub mod escape;
 pub mod failure;
 pub mod headers;

@@ -60,7 +60,7 @@ struct Writing<'o, 'a> {
 /// Appends the head for an answer from the mesh, and says how its body must be sent.
 ///
 /// The status of a gRPC app's code is that of the table in spec/invocation 1.14.1; a code other than 0 has no body of
-/// its own (see [`crate::invoke::failure`] for the JSON that stands in its place). Headers that would change the
+/// its own (see [`crate::invoke::details`] for the JSON that stands in its place). Headers that would change the
 /// message are dropped. `None`: a status that cannot be written (1000 and more, negative).
 pub fn from_mesh(
     out: &mut Vec<u8>,
