@@ -120,8 +120,11 @@ pub fn write(out: &mut Vec<u8>, format: Format, origin: &Origin<'_>, line: &Line
         ("ver", Value::Text(origin.version)),
     ];
     fields.extend_from_slice(line.fields);
-    let head =
-        [("time", Value::Text(&time)), ("level", Value::Text(line.level.name())), ("msg", Value::Text(line.message))];
+    let head = [
+        ("time", Value::Text(&time)),
+        ("level", Value::Text(line.level.name())),
+        ("msg", Value::Text(line.message)),
+    ];
     match format {
         Format::Text => {
             fields.sort_by_key(|(key, _)| *key);

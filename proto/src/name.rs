@@ -54,7 +54,9 @@ pub fn validate(app_id: &str) -> Result<(), NameError> {
     if app_id.contains('.') {
         return Err(NameError::Dot);
     }
-    if let Some(odd) = app_id.chars().find(|letter| !letter.is_ascii_alphanumeric() && !"-_".contains(*letter)) {
+    if let Some(odd) =
+        app_id.chars().find(|letter| !letter.is_ascii_alphanumeric() && !"-_".contains(*letter))
+    {
         return Err(NameError::Character(odd));
     }
     if app_id.len() > MAX_APP_ID { Err(NameError::TooLong(app_id.len())) } else { Ok(()) }

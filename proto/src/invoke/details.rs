@@ -138,7 +138,10 @@ const LINK: &[Shown] = &[(1, "description", Kind::Text), (2, "url", Kind::Text)]
 
 /// The messages of `google/rpc/error_details.proto`.
 const TYPES: &[(&str, &[Shown])] = &[
-    ("google.rpc.ErrorInfo", &[(1, "reason", Kind::Text), (2, "domain", Kind::Text), (3, "metadata", Kind::Map)]),
+    (
+        "google.rpc.ErrorInfo",
+        &[(1, "reason", Kind::Text), (2, "domain", Kind::Text), (3, "metadata", Kind::Map)],
+    ),
     ("google.rpc.RetryInfo", &[(1, "retryDelay", Kind::Duration)]),
     ("google.rpc.DebugInfo", &[(1, "stackEntries", Kind::Texts), (2, "detail", Kind::Text)]),
     ("google.rpc.QuotaFailure", &[(1, "violations", Kind::Messages(QUOTA))]),
@@ -162,7 +165,8 @@ const TYPES: &[(&str, &[Shown])] = &[
 fn detail(out: &mut Vec<u8>, any: &[u8]) -> Result<(), Unshowable> {
     let (url, value) = crate::envelope::any(any).map_err(|_| Unshowable::Malformed)?;
     let name = url.rsplit_once('/').map_or(url, |(_, name)| name);
-    let (_, fields) = TYPES.iter().find(|(known, _)| *known == name).ok_or_else(|| Unshowable::Type(url.into()))?;
+    let (_, fields) =
+        TYPES.iter().find(|(known, _)| *known == name).ok_or_else(|| Unshowable::Type(url.into()))?;
     let mut object = Object::begin();
     object.key("@type");
     plain_json(&mut object.out, url);
@@ -224,7 +228,8 @@ fn numeral(object: &mut Object, value: &[u8], number: u32, name: &str) -> Result
 fn map(out: &mut Vec<u8>, entries: &[&[u8]]) -> Result<(), Unshowable> {
     let mut pairs = std::collections::BTreeMap::new();
     for entry in entries {
-        let part = |number| Ok::<_, Unshowable>(list(&mut Fields::new(entry), number)?.pop().unwrap_or_default());
+        let part =
+            |number| Ok::<_, Unshowable>(list(&mut Fields::new(entry), number)?.pop().unwrap_or_default());
         pairs.insert(part(1)?, part(2)?);
     }
     out.push(b'{');

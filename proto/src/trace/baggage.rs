@@ -93,7 +93,8 @@ fn check_key(key: &[u8]) -> Result<(), String> {
 
 fn check_value(value: &[u8]) -> Result<(), String> {
     let plain = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
-    let escaped = core::str::from_utf8(value).is_ok_and(|text| crate::invoke::escape::decode(text, false).is_ok());
+    let escaped =
+        core::str::from_utf8(value).is_ok_and(|text| crate::invoke::escape::decode(text, false).is_ok());
     if value.iter().all(plain) && escaped { Ok(()) } else { Err(shown(value)) }
 }
 
