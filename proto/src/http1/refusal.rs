@@ -85,14 +85,17 @@ impl fmt::Display for HeadError {
 
 impl core::error::Error for HeadError {}
 
-/// Whether the first line ends in `HTTP/D.D`: a version, only not one of ours.
+/// Whether the first line is well-formed but for a version that is not ours.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    let response = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    [version, response]
-        .iter()
-        .any(|word| matches!(word, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']))
+    let mut words = line.split(|byte| *byte == b' ');
+    let version = match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(response), ..) if response.starts_with(b"HTTP/") => response,
+        (Some(_), Some(_), Some(version), None) => version,
+        _ => return false,
+    };
+    let ours = version == b"HTTP/1.0" || version == b"HTTP/1.1";
+    !ours && matches!(version, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'])
 }
 
 /// Every line of the head ends in CRLF. httparse ends a line at a bare LF too; where each line begins shows it.

@@ -265,7 +265,7 @@ impl From<super::target::TargetError> for Failure {
             TargetError::NoAppId => Kind::NoTarget,
             TargetError::Malformed => Kind::MalformedTarget,
             TargetError::Climbs => Kind::MethodClimbs,
-            TargetError::NotUtf8 => Kind::NotSendable,
+            TargetError::NotUtf8 { .. } => Kind::NotSendable,
         };
         Failure::new(kind, error.to_string())
     }

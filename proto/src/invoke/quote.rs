@@ -54,7 +54,8 @@ fn json_content(out: &mut Vec<u8>, text: &str, markup: bool) {
             '\n' => out.extend_from_slice(b"\\n"),
             '\r' => out.extend_from_slice(b"\\r"),
             '\t' => out.extend_from_slice(b"\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if markup => unicode(out, letter),
+            // Go writes U+FFFD so where it stands for bytes that were not UTF-8
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{fffd}' if markup => unicode(out, letter),
             '\0'..='\u{1f}' => unicode(out, letter),
             _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }

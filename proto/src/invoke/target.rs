@@ -78,8 +78,8 @@ pub struct Target<'a> {
     pub query: &'a str,
 }
 
-/// Why a request addresses nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request addresses nobody, or nothing callable.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetError {
     /// No form of address: 404.
     NoAppId,
@@ -87,8 +87,21 @@ pub enum TargetError {
     Malformed,
     /// Dot segments lead out of `/method/`: 400.
     Climbs,
-    /// The path decodes to something that is not UTF-8.
-    NotUtf8,
+    /// The method decodes to something that is not UTF-8.
+    NotUtf8 {
+        /// Who would have been called.
+        id: String,
+    },
+}
+
+impl TargetError {
+    /// Who would have been called; empty where that is unknown.
+    pub fn id(&self) -> &str {
+        match self {
+            TargetError::NotUtf8 { id } => id,
+            _ => "",
+        }
+    }
 }
 
 impl fmt::Display for TargetError {
@@ -99,7 +112,7 @@ impl fmt::Display for TargetError {
             }
             TargetError::Malformed => "malformed request target",
             TargetError::Climbs => "dot segments in the path lead out of the method",
-            TargetError::NotUtf8 => {
+            TargetError::NotUtf8 { .. } => {
                 "error sending message: rpc error: code = Internal desc = grpc: error while marshaling: \
                  string field contains invalid UTF-8"
             }
@@ -116,49 +129,53 @@ impl core::error::Error for TargetError {}
 pub fn find<'a>(path: &Path<'a>, headers: &Headers<'_, 'a>) -> Result<Target<'a>, TargetError> {
     let decoded = escape::decode(path.raw, false).map_err(|_| TargetError::Malformed)?;
     if let Some(id) = headers.first(Known::DaprAppId).filter(|id| !id.is_empty()) {
-        return whole_path(Form::Header, String::from_utf8_lossy(id), path, decoded);
+        return Target::new(Form::Header, String::from_utf8_lossy(id), decoded, path.query);
     }
     if let Some(id) = headers.first(Known::Authorization).and_then(basic_auth) {
-        return whole_path(Form::BasicAuth, Cow::Owned(id), path, decoded);
+        return Target::new(Form::BasicAuth, Cow::Owned(id), decoded, path.query);
     }
-    let lossy = String::from_utf8_lossy(&decoded);
-    let (_, method) = parts(&lossy).ok_or(TargetError::NoAppId)?;
-    if method::climbs(method) {
-        return Err(TargetError::Climbs);
-    }
-    let (id, method) = match utf8(decoded)? {
-        Cow::Borrowed(text) => parts(text).map(|(id, method)| (unescaped(id), cleaned(method))),
-        Cow::Owned(text) => parts(&text).map(|(id, method)| (owned(unescaped(id)), owned(cleaned(method)))),
+    let (id, method) = match decoded {
+        Cow::Borrowed(path) => parts(path).map(|(id, method)| (lossy(id), Cow::Borrowed(method))),
+        Cow::Owned(ref path) => {
+            parts(path).map(|(id, method)| (owned(lossy(id)), Cow::Owned(method.to_vec())))
+        }
     }
     .ok_or(TargetError::NoAppId)?;
-    Ok(Target { form: Form::Path, id, method, query: path.query })
+    if core::str::from_utf8(&method).is_ok_and(method::climbs) {
+        return Err(TargetError::Climbs);
+    }
+    let id = match id {
+        Cow::Borrowed(id) => unescaped(id),
+        Cow::Owned(id) => owned(unescaped(&id)),
+    };
+    Target::new(Form::Path, id, method, path.query)
+}
+
+impl<'a> Target<'a> {
+    /// Header and basic form: `path` is the whole path, even `/v1.0/invoke/…`.
+    fn new(
+        form: Form,
+        id: Cow<'a, str>,
+        path: Cow<'a, [u8]>,
+        query: &'a str,
+    ) -> Result<Target<'a>, TargetError> {
+        let method = match path {
+            Cow::Borrowed(path) => core::str::from_utf8(path).ok().map(cleaned),
+            Cow::Owned(path) => core::str::from_utf8(&path).ok().map(|path| owned(cleaned(path))),
+        };
+        match method {
+            Some(method) => Ok(Target { form, id, method, query }),
+            None => Err(TargetError::NotUtf8 { id: id.into_owned() }),
+        }
+    }
 }
 
 fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
-fn utf8(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, TargetError> {
-    match bytes {
-        Cow::Borrowed(bytes) => {
-            core::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| TargetError::NotUtf8)
-        }
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| TargetError::NotUtf8),
-    }
-}
-
-/// Header and basic form: the whole path is the method, even `/v1.0/invoke/…`.
-fn whole_path<'a>(
-    form: Form,
-    id: Cow<'a, str>,
-    path: &Path<'a>,
-    decoded: Cow<'a, [u8]>,
-) -> Result<Target<'a>, TargetError> {
-    let method = match utf8(decoded)? {
-        Cow::Borrowed(text) => cleaned(text),
-        Cow::Owned(text) => owned(cleaned(&text)),
-    };
-    Ok(Target { form, id, method, query: path.query })
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 /// `path.Clean` without leading slash; nothing for "here".
@@ -174,10 +191,17 @@ fn cleaned(path: &str) -> Cow<'_, str> {
 }
 
 /// Id and raw method of a decoded path; surplus slashes before the id are skipped.
-fn parts(path: &str) -> Option<(&str, &str)> {
-    let rest = path.strip_prefix('/')?.trim_start_matches('/').strip_prefix("v1.0/")?;
-    let rest = rest.trim_start_matches('/').strip_prefix("invoke/")?.trim_start_matches('/');
-    rest.split_once("/method/")
+fn parts(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    const WORD: &[u8] = b"/method/";
+    let rest = slashes(path.strip_prefix(b"/")?).strip_prefix(b"v1.0/")?;
+    let rest = slashes(slashes(rest).strip_prefix(b"invoke/")?);
+    let at = rest.windows(WORD.len()).position(|window| window == WORD)?;
+    Some((rest.get(..at)?, rest.get(at + WORD.len()..)?))
+}
+
+fn slashes(path: &[u8]) -> &[u8] {
+    let count = path.iter().take_while(|byte| **byte == b'/').count();
+    path.get(count..).unwrap_or_default()
 }
 
 /// The id is decoded once more, with query rules; as it is where that fails (spec/invocation 1.5).

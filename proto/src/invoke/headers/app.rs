@@ -305,15 +305,23 @@ fn mesh_headers(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Re
         user_agent(out, metadata.first(Known::UserAgent))?;
     }
     identity(out, invoke, added)?;
-    let (parent, state) = (metadata.first(Known::Traceparent), metadata.first(Known::Tracestate));
-    let binary = || metadata.first(Known::GrpcTraceBin).and_then(Context::from_header);
-    let passed = match (added.trace, parent.and_then(Passed::of)) {
-        (Some(context), _) => Some(Passed::Context(context)),
-        (None, Some(passed)) => Some(passed),
-        (None, None) => binary().map(Passed::Context),
-    };
+    let state = metadata.first(Known::Tracestate);
+    let passed = added.trace.map(Passed::Context).or_else(|| context(invoke));
     trace(out, passed, state)?;
     rest(out, metadata.first(Known::Baggage), added)
+}
+
+/// The context inside the message: a gRPC client's is binary, an HTTP client's is text (spec/invocation 1.12.4).
+fn context<'a>(invoke: &Invoke<'a>) -> Option<Passed<'a>> {
+    let metadata = &invoke.metadata;
+    let binary = || {
+        let typed = metadata.exactly("content-type").next()?;
+        let value =
+            typed.starts_with(b"application/grpc").then(|| metadata.exactly("grpc-trace-bin").next())?;
+        value.and_then(Context::from_header).map(Passed::Context)
+    };
+    let from_grpc = if metadata.has(Known::GrpcTraceBin) { binary() } else { None };
+    from_grpc.or_else(|| metadata.first(Known::Traceparent).and_then(Passed::of))
 }
 
 /// Who calls whom. Only the keys that sidecars write count, in their spelling; a client's are dropped.
