@@ -1,4 +1,5 @@
 //! The mesh hop's ends: from recorded messages to the heads that a recorded app and a recorded client saw.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in a test, a panic is the finding
 
 mod common;
 

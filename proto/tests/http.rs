@@ -1,5 +1,6 @@
 //! The whole way of a call without sockets, against recordings of a real daprd (tests/vectors/http): a client's bytes
 //! become the app's request through the hop's message, the app's bytes become the client's answer.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // in a test, a panic is the finding
 
 mod common;
 
