@@ -11,12 +11,13 @@ mod notes;
 mod port;
 
 pub use decide::{At, Binding, Environment, Plan, Refusal, Role, WhenTaken, decide};
+pub(crate) use host::name as host_name;
 
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
-use std::net::IpAddr;
-use std::os::fd::RawFd;
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -207,8 +208,22 @@ pub struct Metrics {
     pub listen: String,
     /// Port after binding.
     pub port: u16,
-    /// The inherited listening socket.
-    pub fd: Option<RawFd>,
+    /// Whether control's standard input is the listening socket (the supervisor opened it).
+    pub inherited: bool,
+}
+
+impl Metrics {
+    /// The listening socket: the inherited one, else one that is opened now. Not set to non-blocking.
+    ///
+    /// # Errors
+    /// Standard input is no listening TCP socket, or the address cannot be had.
+    pub fn listener(&self) -> io::Result<TcpListener> {
+        if !self.inherited {
+            return TcpListener::bind(&self.listen);
+        }
+        let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+        listener.local_addr().map(|_| listener)
+    }
 }
 
 /// API call logging (`--enable-api-logging`, `spec.logging.apiLogging`).

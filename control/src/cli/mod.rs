@@ -3,6 +3,7 @@
 mod check;
 mod explain_errors;
 pub mod flags;
+mod paint;
 mod screen;
 mod shell;
 mod spelling;
@@ -10,6 +11,8 @@ pub mod values;
 mod verbs;
 
 pub use verbs::{CheckArgs, DataplaneArgs, DemoArgs, RoleAt, StatusArgs, SuperviseArgs};
+
+pub(crate) use shell::VERSION;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
 use std::ffi::OsString;
@@ -78,6 +81,16 @@ pub fn perform(command: Command) -> i32 {
         Command::Check(arguments) => check::run(&arguments),
         Command::Done(code) => code,
         Command::Dataplane(_) => complain("the data plane is a process of its own and not part of control"),
+    }
+}
+
+/// Writes to standard output; returns the exit code. A closed pipe (`… | head`) is not an error worth words.
+pub(crate) fn out(text: &str) -> i32 {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        Ok(()) => 0,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => 0,
+        Err(error) => complain(&format!("standard output cannot be written: {error}")),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::flags::DaprFlags;
 use crate::supervisor::probe;
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// Version of this build.
@@ -11,42 +10,30 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn version() -> i32 {
-    println!("outrigger {VERSION}");
-    0
+    super::out(&format!("outrigger {VERSION}\n"))
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) -> i32 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut super::command(), "outrigger", &mut script);
-    write_out(&script)
+    super::out(&String::from_utf8_lossy(&script))
 }
 
 pub(super) fn man() -> i32 {
     let mut page = Vec::new();
     match clap_mangen::Man::new(super::command()).render(&mut page) {
-        Ok(()) => write_out(&page),
+        Ok(()) => super::out(&String::from_utf8_lossy(&page)),
         Err(error) => super::complain(&format!("the manual page cannot be made: {error}")),
-    }
-}
-
-/// A closed pipe (`… | head`) is not an error worth words.
-fn write_out(text: &[u8]) -> i32 {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
-        Ok(()) => 0,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(error) => super::complain(&format!("standard output cannot be written: {error}")),
     }
 }
 
 /// daprd's flags that print or wait in place of starting a sidecar.
 pub(super) fn daprd_prints(flags: &DaprFlags) -> Option<i32> {
     if flags.print_version {
-        println!("{VERSION}");
-        return Some(0);
+        return Some(super::out(&format!("{VERSION}\n")));
     }
     if flags.build_info {
-        println!("Version: {VERSION}\nGit Commit: \nGit Version: ");
-        return Some(0);
+        return Some(super::out(&format!("Version: {VERSION}\nGit Commit: \nGit Version: \n")));
     }
     flags.wait.then(|| wait_outbound(&flags.dapr_http_port))
 }

@@ -437,7 +437,7 @@ fn metrics(arguments: &SuperviseArgs, ports: &Asked, configured: Option<bool>) -
     on.then(|| Metrics {
         listen: arguments.flags.metrics_listen_address.clone(),
         port: ports.metrics,
-        fd: None,
+        inherited: false,
     })
 }
 
