@@ -1,0 +1,310 @@
+//! What this end sends: streams, header blocks, DATA within the peer's windows, resets, and the buffer of a turn.
+
+use super::*;
+use crate::http2::frame::{HEAD, MAX_FRAME, Shape};
+use crate::http2::hpack::{Literal, OVERHEAD, encode};
+use crate::http2::state::State;
+
+/// A stream could not be started. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// The peer has not sent its SETTINGS yet.
+    Unsettled,
+    /// As many streams are open as the peer allows; [`Event::Room`] will say when not.
+    Full,
+    /// The header list is larger than the peer accepts.
+    TooLarge,
+    /// The connection takes no more streams: either end said GOAWAY, it ended, or ids are used up.
+    Draining,
+}
+
+impl Connection {
+    /// How many streams may start now. After 0, [`Event::Room`] follows when that changes.
+    pub fn room(&mut self) -> usize {
+        if !self.takes_streams() || !self.life.settled {
+            return 0;
+        }
+        let room = (self.peer.max_concurrent_streams as usize).saturating_sub(self.streams.open_count());
+        self.starved |= room == 0;
+        room
+    }
+
+    /// Whether streams may start at all, now or later.
+    pub fn takes_streams(&self) -> bool {
+        self.role == Role::Client
+            && self.life.ended.is_none()
+            && !self.life.is_leaving()
+            && self.life.peer_last.is_none()
+            && self.next_id <= LAST_ID
+    }
+
+    /// Starts a stream with a registered block, `:path` if the block has none, and literals. It stays open for DATA.
+    pub fn start(
+        &mut self,
+        block: BlockId,
+        path: Option<&[u8]>,
+        literals: &[Literal<'_>],
+    ) -> Result<Slot, NotStarted> {
+        if !self.takes_streams() {
+            return Err(NotStarted::Draining);
+        }
+        if !self.life.settled {
+            return Err(NotStarted::Unsettled);
+        }
+        if self.room() == 0 {
+            return Err(NotStarted::Full);
+        }
+        let size: usize = literals.iter().map(|l| l.name.len() + l.value.len() + OVERHEAD).sum();
+        if size + path.map_or(0, <[u8]>::len) + BLOCK_SIZE > self.peer.max_header_list_size as usize {
+            return Err(NotStarted::TooLarge);
+        }
+        let id = self.next_id;
+        self.next_id += 2;
+        let slot = self.streams.open(id, State::opened_here());
+        let stream = &mut self.streams[slot];
+        (stream.receive, stream.normal) = (ReceiveWindow::new(self.initial), self.initial);
+        stream.send = SendWindow::new(self.peer.initial_window_size);
+        let at = frame::open(&mut self.out);
+        self.encoder.begin(&mut self.out);
+        if let Some(path) = path {
+            encode::path(path, &mut self.out);
+        }
+        self.encoder.constant(block, &mut self.out);
+        literals.iter().for_each(|l| encode::literal(*l, &mut self.out));
+        frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(false), id);
+        Ok(slot)
+    }
+
+    /// Sends a header block on an open stream: a server's head, or the trailers with which the stream ends. Trailers
+    /// wait for DATA that waits.
+    pub fn headers(&mut self, slot: Slot, end: bool, block: Option<BlockId>, literals: &[Literal<'_>]) {
+        if !self.is_writable(slot) {
+            return;
+        }
+        let stream = &mut self.streams[slot];
+        if stream.unsent() > 0 {
+            if let Some(block) = block {
+                self.encoder.literal(block, &mut stream.tail);
+            }
+            literals.iter().for_each(|l| encode::literal(*l, &mut stream.tail));
+            stream.pending_end = stream.tail.is_empty();
+            return;
+        }
+        let id = stream.id;
+        stream.state.send_headers(end);
+        let at = frame::open(&mut self.out);
+        self.encoder.begin(&mut self.out);
+        if let Some(block) = block {
+            self.encoder.constant(block, &mut self.out);
+        }
+        literals.iter().for_each(|l| encode::literal(*l, &mut self.out));
+        frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(end), id);
+        if end {
+            self.closed_halves(slot);
+        }
+    }
+
+    /// Sends what `fill` appends, and END_STREAM behind it if `end`. Written straight into the turn's buffer; what the
+    /// windows do not allow waits in the stream. On a stream that this end has ended, or that is reset, nothing
+    /// happens.
+    pub fn data(&mut self, slot: Slot, end: bool, fill: impl FnOnce(&mut Vec<u8>)) {
+        if !self.is_writable(slot) || self.streams[slot].state.send_half() == Half::Head {
+            return;
+        }
+        let stream = &mut self.streams[slot];
+        if stream.unsent() > 0 || self.out.len() >= self.limits.turn_bytes {
+            fill(&mut stream.pending);
+            stream.pending_end = end;
+            return self.queue(slot);
+        }
+        let at = frame::open(&mut self.out);
+        fill(&mut self.out);
+        let written = self.out.len() - at - HEAD;
+        let turn = self.limits.turn_bytes.saturating_sub(at);
+        let now = written.min(stream.send.available()).min(self.send.available()).min(turn);
+        if now < written {
+            let cut = at + HEAD + now;
+            stream.pending.extend_from_slice(self.out.get(cut..).unwrap_or(&[]));
+            stream.pending_end = end;
+            self.out.truncate(cut);
+        }
+        self.close_data(slot, at, now, end && now == written);
+        self.queue(slot);
+    }
+
+    /// Makes frames of the last `bytes` of the turn's buffer.
+    fn close_data(&mut self, slot: Slot, at: usize, bytes: usize, end: bool) {
+        if bytes == 0 && !end {
+            self.out.truncate(at);
+            return;
+        }
+        let stream = &mut self.streams[slot];
+        stream.send.spend(bytes);
+        self.send.spend(bytes);
+        stream.state.send_data(end);
+        frame::close(&mut self.out, at, DATA_FRAME, Shape::data(end), stream.id);
+        self.rates.free_pings = (self.rates.free_pings + 1).min(data::FREE_PINGS);
+        if end {
+            self.closed_halves(slot);
+        }
+    }
+
+    /// Puts a stream into the list of those that can send. What needs no window goes out at once.
+    pub(super) fn queue(&mut self, slot: Slot) {
+        let stream = &mut self.streams[slot];
+        if !stream.has_pending() {
+            return;
+        }
+        if stream.unsent() == 0 {
+            return self.finish_pending(slot);
+        }
+        if !stream.sendable && stream.send.available() > 0 {
+            stream.sendable = true;
+            self.sendable.push_back(slot);
+        }
+    }
+
+    /// The end or the trailers behind the last pending byte.
+    fn finish_pending(&mut self, slot: Slot) {
+        let stream = &mut self.streams[slot];
+        if core::mem::take(&mut stream.pending_end) {
+            let at = frame::open(&mut self.out);
+            return self.close_data(slot, at, 0, true);
+        }
+        let id = stream.id;
+        stream.state.send_headers(true);
+        let at = frame::open(&mut self.out);
+        self.encoder.begin(&mut self.out);
+        self.out.append(&mut stream.tail);
+        frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(true), id);
+        self.closed_halves(slot);
+    }
+
+    /// Frames waiting bytes, a frame a stream in turn, as far as the connection's window and the turn's buffer allow.
+    fn pump(&mut self) {
+        while self.out.len() < self.limits.turn_bytes && self.send.available() > 0 {
+            let Some(slot) = self.sendable.pop_front() else { return };
+            let stream = &mut self.streams[slot];
+            stream.sendable = false;
+            let n = stream.unsent().min(DATA_FRAME).min(stream.send.available()).min(self.send.available());
+            if n == 0 {
+                continue; // reset, or its window shrank; queued again when it can
+            }
+            let at = frame::open(&mut self.out);
+            let start = stream.framed;
+            self.out.extend_from_slice(stream.pending.get(start..start + n).unwrap_or(&[]));
+            stream.advance(n);
+            let end = stream.unsent() == 0 && core::mem::take(&mut stream.pending_end);
+            if stream.wants_room && stream.unsent() < self.limits.stream_unsent {
+                stream.wants_room = false;
+                self.news(slot);
+            }
+            self.close_data(slot, at, n, end);
+            self.queue(slot);
+        }
+    }
+
+    /// Whether unsent bytes are few enough to write more; if not, [`Event::Progress`] will say when.
+    pub fn has_room(&mut self, slot: Slot) -> bool {
+        let stream = &mut self.streams[slot];
+        let room = stream.unsent() < self.limits.stream_unsent || stream.state.send_half() == Half::Closed;
+        stream.wants_room = !room;
+        room
+    }
+
+    /// The turn's bytes. The caller empties the buffer, by sending or encrypting what is in it: streams started until
+    /// now count as sent.
+    pub fn write(&mut self) -> &mut Vec<u8> {
+        self.pump();
+        self.written = self.next_id;
+        self.replies = 0;
+        &mut self.out
+    }
+
+    /// Whether [`Connection::write`] has something, or will have once it is emptied.
+    pub fn wants_write(&self) -> bool {
+        !self.out.is_empty() || (!self.sendable.is_empty() && self.send.available() > 0)
+    }
+
+    /// Resets a stream and keeps the slot. Nothing happens if it is closed on the wire.
+    pub fn reset(&mut self, slot: Slot, code: Code) {
+        let stream = &self.streams[slot];
+        if stream.state.is_closed() {
+            return;
+        }
+        let id = stream.id;
+        self.put_reset(id, code);
+        self.resets.push(id);
+        self.end(slot, Failure::Reset(code));
+    }
+
+    /// Gives the slot back. A stream that is not finished is reset: with NO_ERROR behind a complete answer (§8.1),
+    /// else with CANCEL. An answer that waits for the peer's window is still sent.
+    pub fn release(&mut self, slot: Slot) {
+        let stream = &mut self.streams[slot];
+        stream.held = false;
+        stream.fresh = false;
+        let untaken = stream.received().len();
+        let ended = stream.pending_end || !stream.tail.is_empty();
+        self.take(slot, untaken);
+        self.return_growth(slot);
+        let stream = &mut self.streams[slot];
+        if stream.state.is_closed() {
+            return self.streams.vacate(slot);
+        }
+        if ended {
+            stream.linger = self.life.now + self.limits.linger;
+            self.life.lingering = true;
+            return;
+        }
+        let answered = self.role == Role::Server && stream.state.send_half() == Half::Closed;
+        self.reset(slot, if answered { Code::NO_ERROR } else { Code::CANCEL });
+    }
+
+    /// The stream ended on the wire before its time, by either end or with the connection.
+    pub(super) fn end(&mut self, slot: Slot, failure: Failure) {
+        let stream = &mut self.streams[slot];
+        if self.role == Role::Server || stream.state.receive_half() != Half::Closed {
+            stream.failure.get_or_insert(failure); // a client that has the whole answer lost nothing
+        }
+        stream.state.reset();
+        stream.drop_pending();
+        if stream.fresh {
+            stream.held = false; // nobody knows of it
+        }
+        self.news(slot);
+        self.closed_halves(slot);
+    }
+
+    /// Forgets a stream both of whose halves are closed.
+    pub(super) fn closed_halves(&mut self, slot: Slot) {
+        if !self.streams[slot].state.is_closed() {
+            return;
+        }
+        self.streams.forget(slot);
+        if !self.streams[slot].held {
+            self.return_growth(slot);
+            self.streams.vacate(slot);
+        }
+        if self.streams.open_count() == 0 {
+            self.life.idle_since = self.life.now;
+        }
+        self.offer_room();
+        self.check_over();
+    }
+
+    /// Says that streams may start again, if somebody was told that none may.
+    pub(super) fn offer_room(&mut self) {
+        if self.starved && (self.streams.open_count() as u64) < u64::from(self.peer.max_concurrent_streams) {
+            self.starved = false;
+            self.notices |= notice::ROOM;
+        }
+    }
+}
+
+/// The last id a client can use (§5.1.1).
+const LAST_ID: u32 = 0x7fff_ffff;
+/// DATA frames are made so large that head and payload fill one TLS record.
+const DATA_FRAME: usize = MAX_FRAME - HEAD;
+/// What registered blocks are taken to add to a header list.
+const BLOCK_SIZE: usize = 512;
