@@ -100,6 +100,17 @@ impl ReceiveWindow {
 }
 
 #[cfg(test)]
+impl ReceiveWindow {
+    pub(super) fn lent(self) -> usize {
+        self.window.max(0) as usize
+    }
+
+    pub(super) fn assert_whole(self) {
+        assert_eq!(self.window + i64::from(self.owed), i64::from(self.target), "nothing is buffered");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

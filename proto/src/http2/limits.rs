@@ -7,7 +7,8 @@ use core::time::Duration;
 /// Limits and waits of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams the peer may have open or executing here at once; more are answered REFUSED_STREAM. Default 1000.
+    /// Streams the peer may have open at once; more are answered REFUSED_STREAM, as are new ones while twice as many
+    /// execute here (a reset stream executes until its owner lets go). Default 1000.
     pub concurrent_streams: u32,
     /// Bytes of a decoded header list, 32 counted a field; larger requests are answered 431. Default 64 KiB.
     pub header_list: u32,

@@ -122,7 +122,8 @@ impl Connection {
         if self.life.is_refused(id) {
             return self.discard_block(block);
         }
-        if self.streams.used() >= self.limits.concurrent_streams as usize {
+        let most = self.limits.concurrent_streams as usize;
+        if self.streams.open_count() >= most || self.streams.used() >= 2 * most {
             self.discard_block(block)?;
             return self.refuse(id);
         }

@@ -265,6 +265,17 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+impl Connection {
+    /// With nothing on its way and no stream left, every byte was given back and both ends agree on the window.
+    pub(super) fn assert_settled_with(&self, peer: &Connection) {
+        assert_eq!((self.streams.used(), self.streams.open_count(), self.grown), (0, 0, 0));
+        assert!(self.sendable.is_empty() || self.sendable.iter().all(|s| !self.streams[*s].has_pending()));
+        assert_eq!(self.receive.lent(), peer.send.available(), "both ends agree");
+        self.receive.assert_whole();
+    }
+}
+
 /// A limit of ours was exceeded on the connection.
 fn excessive(limit: &'static str, what: &'static str) -> Fault {
     Fault::connection(Code::ENHANCE_YOUR_CALM, limit, what)

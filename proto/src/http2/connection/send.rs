@@ -244,15 +244,14 @@ impl Connection {
         let stream = &mut self.streams[slot];
         stream.held = false;
         stream.fresh = false;
-        let untaken = stream.received().len();
-        let ended = stream.pending_end || !stream.tail.is_empty();
-        self.take(slot, untaken);
+        let answering = self.role == Role::Server && (stream.pending_end || !stream.tail.is_empty());
+        self.take(slot, usize::MAX);
         self.return_growth(slot);
         let stream = &mut self.streams[slot];
         if stream.state.is_closed() {
             return self.streams.vacate(slot);
         }
-        if ended {
+        if answering {
             stream.linger = self.life.now + self.limits.linger;
             self.life.lingering = true;
             return;
@@ -283,6 +282,7 @@ impl Connection {
         }
         self.streams.forget(slot);
         if !self.streams[slot].held {
+            self.take(slot, usize::MAX);
             self.return_growth(slot);
             self.streams.vacate(slot);
         }

@@ -52,8 +52,7 @@ impl Decoder {
 
     fn indexed(&mut self, block: &mut &[u8], each: &mut impl FnMut(Field<'_>)) -> Result<(), Violation> {
         let index = integer::decode(block, 7)?;
-        let (name, value, tag, valid) = lookup(&self.table, index)?;
-        each(Field { tag, name, value, valid, never_indexed: false });
+        each(lookup(&self.table, index)?);
         Ok(())
     }
 
@@ -69,7 +68,7 @@ impl Decoder {
         let fresh = if index == 0 { Some(string(block, &mut self.name)?) } else { None };
         let (name, tag) = match fresh {
             Some(name) => (name, field::classify(name)),
-            None => lookup(&self.table, index).map(|(name, _, tag, _)| (name, tag))?,
+            None => lookup(&self.table, index).map(|f| (f.name, f.tag))?,
         };
         let value = string(block, &mut self.value)?;
         let valid = table::valid(name, value);
@@ -94,14 +93,17 @@ fn unknown_index() -> Violation {
     broken("RFC 7541 §2.3.3", "index beyond the tables")
 }
 
-/// Name, value, tag and validity behind an index of both tables.
-fn lookup(table: &Table, index: usize) -> Result<(&[u8], &[u8], Name, bool), Violation> {
+/// The field behind an index of both tables.
+fn lookup(table: &Table, index: usize) -> Result<Field<'_>, Violation> {
     let found = match index.checked_sub(DYNAMIC) {
         Some(position) => table.entry(position),
-        None => index
-            .checked_sub(1)
-            .and_then(|i| STATIC.get(i))
-            .map(|(name, value, tag)| (name.as_bytes(), value.as_bytes(), *tag, true)),
+        None => index.checked_sub(1).and_then(|i| STATIC.get(i)).map(|(name, value, tag)| Field {
+            tag: *tag,
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+            valid: true,
+            never_indexed: false,
+        }),
     };
     found.ok_or_else(unknown_index)
 }

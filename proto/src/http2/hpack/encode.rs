@@ -39,6 +39,7 @@ struct Block {
 }
 
 /// The encoding end of one direction of a connection.
+#[derive(Default)]
 pub struct Encoder {
     blocks: Vec<Block>,
     /// What is in the peer's table because of us, oldest first.
@@ -52,12 +53,6 @@ pub struct Encoder {
 
 /// `made_at` of a block that must be made anew.
 const STALE: usize = usize::MAX;
-
-impl Default for Encoder {
-    fn default() -> Encoder {
-        Encoder { blocks: Vec::new(), entries: Vec::new(), size: 0, literal: false, update: false }
-    }
-}
 
 impl Encoder {
     /// Registers a block of constant fields, pseudo-header fields first.

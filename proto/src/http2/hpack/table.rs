@@ -3,7 +3,7 @@
 // Every range comes from an entry, which `insert` made to lie within `bytes`.
 #![allow(clippy::indexing_slicing)]
 
-use super::{OVERHEAD, TABLE};
+use super::{Field, OVERHEAD, TABLE};
 use crate::http2::field::{self, Name};
 use std::collections::VecDeque;
 
@@ -53,11 +53,11 @@ impl Table {
         limit <= TABLE
     }
 
-    /// Name, value, tag and validity of the entry at `position`, 0 the youngest.
-    pub(super) fn entry(&self, position: usize) -> Option<(&[u8], &[u8], Name, bool)> {
+    /// The entry at `position`, 0 the youngest.
+    pub(super) fn entry(&self, position: usize) -> Option<Field<'_>> {
         let e = self.entries.get(self.entries.len().checked_sub(position + 1)?)?;
         let (name, value) = self.bytes[e.start..e.start + e.name + e.value].split_at(e.name);
-        Some((name, value, e.tag, e.valid))
+        Some(Field { tag: e.tag, name, value, valid: e.valid, never_indexed: false })
     }
 
     /// Inserts an entry and evicts what no longer fits (§4.4). `false` if the named entry does not exist.
@@ -67,7 +67,7 @@ impl Table {
     pub(super) fn insert(&mut self, name: NameFrom<'_>, value: &[u8], valid: bool) -> bool {
         let name_length = match name {
             NameFrom::Bytes(bytes, _) => bytes.len(),
-            NameFrom::Entry(position) => self.entry(position).map_or(0, |e| e.0.len()),
+            NameFrom::Entry(position) => self.entry(position).map_or(0, |e| e.name.len()),
         };
         let size = name_length + value.len() + OVERHEAD;
         if size > self.limit {
@@ -140,9 +140,9 @@ mod tests {
         assert!(t.resize(100));
         insert(&mut t, "a", "1");
         insert(&mut t, "b", "2");
-        assert_eq!(t.entry(1).unwrap().0, b"a");
+        assert_eq!(t.entry(1).unwrap().name, b"a");
         insert(&mut t, "c", "3");
-        assert_eq!(t.entry(1).unwrap().0, b"b");
+        assert_eq!(t.entry(1).unwrap().name, b"b");
         assert!(t.entry(2).is_none());
         insert(&mut t, "d", &"x".repeat(100));
         assert!(t.entry(0).is_none(), "an entry larger than the table empties it");
@@ -154,8 +154,8 @@ mod tests {
         assert!(t.resize(60));
         insert(&mut t, "name", "old");
         assert!(t.insert(NameFrom::Entry(0), b"new value", true));
-        assert_eq!(t.entry(0).unwrap().0, b"name");
-        assert_eq!(t.entry(0).unwrap().1, b"new value");
+        assert_eq!(t.entry(0).unwrap().name, b"name");
+        assert_eq!(t.entry(0).unwrap().value, b"new value");
         assert!(t.entry(1).is_none());
         assert!(!t.insert(NameFrom::Entry(1), b"", true));
     }
@@ -179,7 +179,7 @@ mod tests {
             assert!(t.bytes.capacity() <= 3 * TABLE);
             assert_eq!(t.size, size(&model));
             let at = rng.below(model.len() as u64 + 1) as usize;
-            let ours = t.entry(at).map(|e| (e.0.to_vec(), e.1.to_vec()));
+            let ours = t.entry(at).map(|e| (e.name.to_vec(), e.value.to_vec()));
             assert_eq!(ours, model.get(at).cloned());
         }
     }

@@ -1,1 +1,9 @@
-//! Tests of whole connections.
+//! Tests of whole connections: scripted bytes against one end, two ends against each other, and against the h2 crate.
+
+mod floods;
+mod flow;
+mod h2_peer;
+mod life;
+mod rules;
+mod simulation;
+mod wire;
