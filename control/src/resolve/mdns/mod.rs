@@ -1,8 +1,8 @@
 //! mDNS in daprd's shape, both roles: a long-lived responder and browser (spec/resolution 1.2).
 //!
 //! ```text
-//! register ─► probe, probe ─► announce ─(1 s)─► announce … answers questions … withdraw ─► goodbye
-//! resolve  ─► known? answer : ask twice ─► first sighting or the deadline;  every 30 s ask again for what somebody wants
+//! present ─► probe, probe ─► announce ─(1 s)─► announce … answers questions … say_goodbye ─► goodbye
+//! look    ─► known? answer : ask twice ─► first sighting or the deadline;  every 30 s ask again for what somebody wants
 //! ```
 
 mod cache;
@@ -16,7 +16,9 @@ mod tests;
 pub use packet::Instance;
 pub use sockets::Scope;
 
+use super::way::{Own, Pending, Way};
 use cache::Cache;
+use proto::snapshot::AppRef;
 use sockets::{Family, LARGEST, Sockets};
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +29,8 @@ use tokio::task::JoinHandle;
 
 /// How often names somebody wants are asked for again.
 pub const REFRESH: Duration = Duration::from_secs(30);
+/// How long a first lookup waits (spec/resolution 1.2.6).
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long after the last wish an app is still refreshed.
 const WISH_LIFE: Duration = Duration::from_secs(600);
 /// Pause between the two rounds of announcements.
@@ -45,12 +49,12 @@ struct Shared {
 /// A running responder and browser. Dropping it stops both without a goodbye; `withdraw` says goodbye.
 pub struct Mdns {
     shared: Arc<Shared>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Mdns {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        lock(&self.tasks).iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -72,17 +76,17 @@ impl Mdns {
             changed: watch::Sender::new(0),
         });
         let tasks = vec![tokio::spawn(listen(shared.clone())), tokio::spawn(refresh(shared.clone()))];
-        Ok(Mdns { shared, tasks })
+        Ok(Mdns { shared, tasks: Mutex::new(tasks) })
     }
 
     /// Presents `instance`: answers for it from now on and announces it in the background.
-    pub fn register(&mut self, instance: Instance) {
+    pub fn present(&self, instance: Instance) {
         *lock(&self.shared.own) = Some(instance.clone());
-        self.tasks.push(tokio::spawn(announce(self.shared.clone(), instance)));
+        lock(&self.tasks).push(tokio::spawn(announce(self.shared.clone(), instance)));
     }
 
     /// Takes the name back: no answers from now on, and a goodbye on every interface.
-    pub async fn withdraw(&self) {
+    pub async fn say_goodbye(&self) {
         let Some(own) = lock(&self.shared.own).take() else { return };
         if let Ok(packet) = packet::goodbye(&own) {
             // nothing to do about an interface that is gone: peers forget the name by its age
@@ -91,10 +95,10 @@ impl Mdns {
     }
 
     /// The addresses of `app_id`: those known, else the first to answer within `patience`. Empty: nobody answered.
-    pub async fn resolve(&self, app_id: &str, patience: Duration) -> Vec<SocketAddr> {
+    pub async fn look(&self, app_id: &str, patience: Duration) -> Vec<SocketAddr> {
         let now = Instant::now();
         lock(&self.shared.cache).watch(app_id, now);
-        let known = self.known(app_id);
+        let known = self.seen(app_id);
         if !known.is_empty() {
             return known;
         }
@@ -110,7 +114,7 @@ impl Mdns {
             ask(&self.shared, app_id).await;
         }
         loop {
-            let known = self.known(app_id);
+            let known = self.seen(app_id);
             if !known.is_empty() {
                 return known;
             }
@@ -121,12 +125,44 @@ impl Mdns {
     }
 
     /// What is known of `app_id` now, in a stable order, without asking.
-    pub fn known(&self, app_id: &str) -> Vec<SocketAddr> {
+    pub fn seen(&self, app_id: &str) -> Vec<SocketAddr> {
         lock(&self.shared.cache).addresses(app_id)
     }
+}
 
-    /// Counts up whenever an address of a wanted app came or went.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+impl Way for Mdns {
+    fn name(&self) -> &'static str {
+        "mdns"
+    }
+
+    fn register<'a>(&'a self, own: &'a Own) -> Pending<'a, io::Result<()>> {
+        self.present(Instance {
+            app_id: own.app.app_id.clone(),
+            host: own.host_name.clone(),
+            pid: own.pid,
+            port: own.address.port(),
+            address: own.address.ip(),
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn withdraw(&self) -> Pending<'_, ()> {
+        Box::pin(self.say_goodbye())
+    }
+
+    /// The namespace is not part of daprd's names: the identity of the peer decides (spec/resolution 1.2.6).
+    fn resolve<'a>(&'a self, app: &'a AppRef) -> Pending<'a, Result<Vec<SocketAddr>, String>> {
+        Box::pin(async {
+            let found = self.look(&app.app_id, PATIENCE).await;
+            if found.is_empty() { Err(format!("no answer in {} s", PATIENCE.as_secs())) } else { Ok(found) }
+        })
+    }
+
+    fn known(&self, app: &AppRef) -> Vec<SocketAddr> {
+        self.seen(&app.app_id)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }
 }

@@ -131,7 +131,7 @@ fn answers_are_accepted_as_daprd_accepts_them() {
 /// Two sidecars of one machine with nothing but loopback: the first is found, a second joins, a goodbye counts at once.
 #[tokio::test]
 async fn two_sidecars_on_loopback_find_each_other_and_a_goodbye_counts_at_once() {
-    let (Ok(mut callee), Ok(caller)) = (Mdns::start(Scope::Loopback), Mdns::start(Scope::Loopback)) else {
+    let (Ok(callee), Ok(caller)) = (Mdns::start(Scope::Loopback), Mdns::start(Scope::Loopback)) else {
         eprintln!("SKIPPED: no multicast on the loopback interface here");
         return;
     };
@@ -144,10 +144,10 @@ async fn two_sidecars_on_loopback_find_each_other_and_a_goodbye_counts_at_once()
         address: [127, 0, 0, 1].into(),
     };
     let mut changes = caller.changes();
-    callee.register(own);
-    assert_eq!(caller.resolve(&app, Duration::from_secs(10)).await, [([127, 0, 0, 1], 4100).into()]);
-    callee.withdraw().await;
-    let gone = changes.wait_for(|_| caller.known(&app).is_empty());
+    callee.present(own);
+    assert_eq!(caller.look(&app, Duration::from_secs(10)).await, [([127, 0, 0, 1], 4100).into()]);
+    callee.say_goodbye().await;
+    let gone = changes.wait_for(|_| caller.seen(&app).is_empty());
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the goodbye arrives").unwrap();
-    assert!(caller.resolve(&app, Duration::from_millis(200)).await.is_empty(), "nobody answers any more");
+    assert!(caller.look(&app, Duration::from_millis(200)).await.is_empty(), "nobody answers any more");
 }
