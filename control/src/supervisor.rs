@@ -190,7 +190,7 @@ impl Sidecar {
         }
         Some(match (part, error.kind()) {
             (Part::App, io::ErrorKind::NotFound) => 127,
-            (Part::App, io::ErrorKind::PermissionDenied) => 126,
+            (Part::App, _) => 126,
             _ => 1,
         })
     }

@@ -340,7 +340,7 @@ impl Lifecycle {
 
     fn ended_unasked(&mut self, part: Part, end: End, now: Duration, actions: &mut Vec<Action>) {
         let was_ready = self.phase != Phase::Starting;
-        if end == End::Code(BAD_CONFIGURATION) && !was_ready {
+        if end == End::Code(BAD_CONFIGURATION) && self.child(part).restarts.is_first_try(now) {
             actions.push(Action::Say(Notice::Refused(part)));
             return self.kill_all(1, actions);
         }

@@ -31,6 +31,15 @@ impl Restarts {
         self.started = now;
     }
 
+    /// Whether the child ends in its first run, before it was well: trying again would show the same.
+    pub(super) fn is_first_try(&self, now: Duration) -> bool {
+        self.ends.is_empty() && !self.was_well(now)
+    }
+
+    fn was_well(&self, now: Duration) -> bool {
+        now.saturating_sub(self.started) >= WELL_AFTER
+    }
+
     /// The child ended unasked: how long to wait before the next start; `None` is never.
     #[must_use]
     pub(super) fn ended(&mut self, now: Duration, was_ready: bool) -> Option<Duration> {
@@ -42,8 +51,7 @@ impl Restarts {
         if self.ends.len() >= most {
             return None;
         }
-        let was_well = now.saturating_sub(self.started) >= WELL_AFTER;
-        self.streak = if was_well { 1 } else { self.streak + 1 };
+        self.streak = if self.was_well(now) { 1 } else { self.streak + 1 };
         Some(delay(self.streak))
     }
 }

@@ -4,23 +4,14 @@ use super::lifecycle::{End, Notice, Part};
 use super::sockets::Bound;
 use crate::cli::VERSION;
 use crate::settings::{Log, Mtls, Role, Settings};
+use proto::log::{self, Format, Level, Line, Origin};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Scope of most lines.
 const RUNTIME: &str = "dapr.runtime";
-
-/// Levels in daprd's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    Debug,
-    Info,
-    Warning,
-    Error,
-    Fatal,
-}
 
 /// Where the supervisor's lines go.
 #[derive(Debug)]
@@ -45,13 +36,7 @@ impl Voice {
                 Some(opened.map_err(|e| format!("--log-file {}: {e}", path.display()))?)
             }
         };
-        let least = match log.level.as_str() {
-            "debug" => Level::Debug,
-            "warn" => Level::Warning,
-            "error" => Level::Error,
-            "fatal" => Level::Fatal,
-            _ => Level::Info,
-        };
+        let least = Level::parse(&log.level).unwrap_or(Level::Info);
         Ok(Voice { file, json: log.json, least, app_id: app_id.to_owned(), instance: instance.to_owned() })
     }
 
@@ -65,7 +50,7 @@ impl Voice {
     }
 
     pub(crate) fn warning(&self, message: &str) {
-        self.line(Level::Warning, RUNTIME, message);
+        self.line(Level::Warn, RUNTIME, message);
     }
 
     pub(crate) fn error(&self, message: &str) {
@@ -84,69 +69,22 @@ impl Voice {
         }
         let line = self.formatted(level, scope, message);
         let _ = match self.file.as_ref() {
-            Some(mut file) => file.write_all(line.as_bytes()),
-            None => io::stdout().lock().write_all(line.as_bytes()),
+            Some(mut file) => file.write_all(&line),
+            None => io::stdout().lock().write_all(&line),
         };
     }
 }
 
 impl Voice {
-    fn formatted(&self, level: Level, scope: &str, message: &str) -> String {
-        let time = now();
-        let level = level.word();
-        if self.json {
-            let line = serde_json::json!({
-                "app_id": self.app_id, "instance": self.instance, "level": level, "msg": message,
-                "scope": scope, "time": time, "type": "log", "ver": VERSION,
-            });
-            return format!("{line}\n");
-        }
-        format!(
-            "time={} level={level} msg={} app_id={} instance={} scope={scope} type=log ver={VERSION}\n",
-            quoted(&time),
-            quoted(message),
-            quoted(&self.app_id),
-            quoted(&self.instance),
-        )
+    fn formatted(&self, level: Level, scope: &str, message: &str) -> Vec<u8> {
+        let format = if self.json { Format::Json } else { Format::Text };
+        let origin = Origin { app_id: &self.app_id, instance: &self.instance, version: VERSION };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_nanos = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        let mut line = Vec::new();
+        log::write(&mut line, format, &origin, &Line { unix_nanos, level, scope, message, fields: &[] });
+        line
     }
-}
-
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-            Level::Fatal => "fatal",
-        }
-    }
-}
-
-fn now() -> String {
-    let now = time::OffsetDateTime::from(SystemTime::now());
-    now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
-}
-
-/// A value as logrus writes it: in quotes unless it is made of plain characters only.
-fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/' | '@' | '^' | '+');
-    if !value.is_empty() && value.chars().all(plain) {
-        return value.to_owned();
-    }
-    let mut text = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            c if c.is_control() => text.extend(c.escape_default()),
-            c => text.push(c),
-        }
-    }
-    text.push('"');
-    text
 }
 
 impl Voice {
@@ -156,7 +94,7 @@ impl Voice {
         self.info(&format!("Log level set to: {}", settings.log.level));
         match &settings.mtls {
             Mtls::Off => self.line(
-                Level::Warning,
+                Level::Warn,
                 "dapr.runtime.security",
                 "mTLS is disabled. Skipping certificate request and tls validation",
             ),
@@ -180,7 +118,7 @@ impl Voice {
         self.info(&format!("Initialized name resolution to {}", settings.resolution.component));
         if settings.app.is_none() {
             self.line(
-                Level::Warning,
+                Level::Warn,
                 "dapr.runtime.channels",
                 "App channel is not initialized. Did you configure an app-port?",
             );
@@ -323,23 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_has_daprds_form() {
-        let line = voice(false).formatted(Level::Warning, RUNTIME, "say \"hi\"");
-        let (time, rest) = line.split_once(" level").unwrap();
-        assert!(time.starts_with("time=\"20") && time.ends_with('"'), "{line}");
-        let expected = format!(
-            "=warning msg=\"say \\\"hi\\\"\" app_id=orders instance=box scope=dapr.runtime type=log ver={VERSION}\n"
-        );
-        assert_eq!(rest, expected);
-    }
-
-    #[test]
-    fn a_json_line_has_daprds_keys() {
+    fn a_line_carries_the_app_and_the_host() {
+        let line = String::from_utf8(voice(false).formatted(Level::Warn, RUNTIME, "hi there")).unwrap();
+        assert!(line.contains("level=warning msg=\"hi there\" app_id=orders instance=box"), "{line}");
         let line = voice(true).formatted(Level::Info, RUNTIME, "app id: orders");
-        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let keys: Vec<&String> = object.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["app_id", "instance", "level", "msg", "scope", "time", "type", "ver"]);
-        assert_eq!(object["msg"], "app id: orders");
+        let object: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((&object["msg"], &object["ver"]), (&"app id: orders".into(), &VERSION.into()));
     }
 
     #[test]
