@@ -84,7 +84,7 @@ fn request_view(invoke: &request::Invoke<'_>, like: &Value) -> Value {
     };
     let mut message = Map::from_iter([
         ("method".into(), json!(invoke.method)),
-        ("content_type".into(), json!(invoke.content_type)),
+        ("content_type".into(), json!(String::from_utf8_lossy(invoke.content_type))),
     ]);
     if let Some(number) = invoke.verb {
         message.insert("http_extension".into(), json!({ "verb": verb(number), "querystring": invoke.query }));
@@ -111,7 +111,8 @@ fn response_view(answer: &response::Answer<'_>, like: &Value) -> Value {
         ("headers".into(), metadata(&answer.headers)),
     ]);
     if let Some(message) = like.get("message") {
-        let mut fields = Map::from_iter([("content_type".into(), json!(answer.content_type))]);
+        let mut fields =
+            Map::from_iter([("content_type".into(), json!(String::from_utf8_lossy(answer.content_type)))]);
         if let Some(data) = message.get("data") {
             fields.insert("data".into(), any(answer.type_url, answer.data, data));
         }

@@ -71,3 +71,15 @@ fn entry(out: &mut Vec<u8>, key: &str, value: &str) {
     wire::put_head(out, 2, list);
     wire::put_field(out, 1, value.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_quoted_in_forwarded() {
+        let own = Identity { app_id: "a", namespace: "b", host_address: "fd00::1", host_name: "node1" };
+        assert_eq!(forwarded(&own), "for=\"[fd00::1]\";by=\"[fd00::1]\";host=node1");
+        assert_eq!(Fixed::new(&own, "c").values[0], "fd00::1");
+    }
+}

@@ -31,10 +31,8 @@ impl<'a> Entry<'a> {
         let entry = Entry::read(entry)?;
         let mut values = Fields::new(entry.list);
         while let Some(field) = values.next()? {
-            if let Field::Bytes(1, value) = field
-                && peer == Peer::Daprd
-            {
-                text(value)?;
+            if let Field::Bytes(1, bytes) = field {
+                super::value(bytes, peer)?;
             }
         }
         Ok(entry)

@@ -162,6 +162,14 @@ impl From<wire::Malformed> for OpenError {
     }
 }
 
+/// A string field that holds a header value: UTF-8 from a daprd, any bytes from an Outrigger.
+pub(crate) fn value(bytes: &[u8], peer: Peer) -> Result<&[u8], OpenError> {
+    if peer == Peer::Daprd {
+        text(bytes)?;
+    }
+    Ok(bytes)
+}
+
 /// A string field: UTF-8, as Go's decoder demands.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, OpenError> {
     core::str::from_utf8(bytes).map_err(|_| OpenError::NotUtf8)

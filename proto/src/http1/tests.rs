@@ -1,1 +1,3 @@
-
+mod body;
+mod head;
+mod write;

@@ -279,3 +279,88 @@ pub fn destination(id: &str) -> Result<Destination<'_>, InvalidId> {
         _ => Ok(Destination::App { app_id, namespace: namespace.filter(|namespace| !namespace.is_empty()) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::head::{Head, Limits, Request, Slots};
+
+    fn target(line: &str, headers: &str) -> Result<(Form, String, String), TargetError> {
+        let bytes = format!("GET {line} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        let mut slots = Slots::new();
+        let Ok(Head::Complete(head)) = Request::parse(bytes.as_bytes(), &mut slots, &Limits::default())
+        else {
+            panic!("{line}")
+        };
+        let target = find(&split(head.target).unwrap(), &head.headers)?;
+        Ok((target.form, target.id.into_owned(), target.method.into_owned()))
+    }
+
+    #[test]
+    fn the_usual_target_is_borrowed() {
+        let bytes = b"GET /v1.0/invoke/orders/method/a/b?c=d HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut slots = Slots::new();
+        let Ok(Head::Complete(head)) = Request::parse(bytes, &mut slots, &Limits::default()) else {
+            panic!()
+        };
+        let target = find(&split(head.target).unwrap(), &head.headers).unwrap();
+        assert!(matches!((&target.id, &target.method), (Cow::Borrowed("orders"), Cow::Borrowed("a/b"))));
+        assert_eq!((target.form, target.query), (Form::Path, "c=d"));
+    }
+
+    #[test]
+    fn request_targets_are_taken_apart() {
+        for (target, raw, query) in [
+            ("/a/b?c=d?e#f", "/a/b", "c=d?e"),
+            ("/a#f?x", "/a#f", "x"),
+            ("http://h:1/a?b", "/a", "b"),
+            ("HTTPS://h", "", ""),
+            ("http://h?x=1", "", "x=1"),
+            ("host:80", "", ""),
+            ("*", "*", ""),
+        ] {
+            assert_eq!(split(target), Ok(Path { raw, query }), "{target}");
+        }
+        for target in ["hello", "ftp://h/a", "host:80x", "a/b"] {
+            assert_eq!(split(target), Err(Malformed), "{target}");
+        }
+    }
+
+    #[test]
+    fn ids_stand_for_apps_in_namespaces_or_for_urls() {
+        let app = |app_id, namespace| Ok(Destination::App { app_id, namespace });
+        assert_eq!(destination("orders"), app("orders", None));
+        assert_eq!(destination("orders.prod"), app("orders", Some("prod")));
+        assert_eq!(destination("orders."), app("orders", None));
+        assert_eq!(destination("http://h.x.y:1/base"), Ok(Destination::External("http://h.x.y:1/base")));
+        assert_eq!(destination("a.b.c").unwrap_err().to_string(), "invalid app id a.b.c");
+        assert_eq!(destination(".ns").unwrap_err().to_string(), "app id is empty");
+        let app = destination("orders").unwrap().app("default").unwrap();
+        assert_eq!((app.app_id.as_str(), app.namespace.as_str()), ("orders", "default"));
+    }
+
+    #[test]
+    fn urls_may_be_addressed_encoded() {
+        let (_, id, method) = target("/v1.0/invoke/http%3A%2F%2Fh.test:1/method/x", "").unwrap();
+        assert_eq!((id.as_str(), method.as_str()), ("http://h.test:1", "x"));
+        let (_, id, _) = target("/v1.0/invoke/http://h.test/method/x", "").unwrap();
+        assert_eq!(id, "http://h.test");
+    }
+
+    /// compat.md: dot segments that climb out of `/method/`.
+    #[test]
+    fn dot_segments_that_climb_out_of_the_method_are_refused() {
+        for method in ["../../../metadata", "../x", "a/../../x", "%2e%2e/x", "a%2F..%2F..%2Fx", ".."] {
+            let error = target(&format!("/v1.0/invoke/orders/method/{method}"), "").unwrap_err();
+            assert_eq!(error, TargetError::Climbs, "{method}");
+        }
+        assert_eq!(target("/v1.0/invoke/orders/method/a/../b", "").unwrap().2, "b");
+    }
+
+    #[test]
+    fn only_the_header_form_uses_up_its_header() {
+        let form = |line, headers| target(line, headers).unwrap().0;
+        assert_eq!(form("/x", "dapr-app-id: orders\r\n").dropped(), Known::DaprAppId.bit());
+        assert_eq!(form("/v1.0/invoke/orders/method/x", "dapr-app-id:\r\n").dropped(), 0);
+    }
+}

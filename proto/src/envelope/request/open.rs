@@ -3,7 +3,7 @@
 use crate::envelope::metadata::{self, Entry, Metadata};
 use crate::envelope::payload::Payload;
 use crate::envelope::wire::{Field, Fields};
-use crate::envelope::{OpenError, Peer, Verb, text};
+use crate::envelope::{OpenError, Peer, Verb, text, value};
 use crate::http1::names::Known;
 
 /// A received `InternalInvokeRequestStream`.
@@ -23,7 +23,7 @@ pub struct Invoke<'a> {
     /// As the caller sent it: normalise it again before it is used.
     pub method: &'a str,
     /// Of the body; empty when absent.
-    pub content_type: &'a str,
+    pub content_type: &'a [u8],
     /// `None`: the caller gave no HTTP extension.
     pub verb: Option<Verb>,
     /// Raw, without `?`; empty when absent.
@@ -103,7 +103,7 @@ fn invoke(request: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
                 invoke.metadata.noticed(Entry::open(entry, peer)?.known);
             }
             Field::Bytes(3, _) if invoke.has_message => return Err(OpenError::Malformed),
-            Field::Bytes(3, message) => invoke_request(&mut invoke, message)?,
+            Field::Bytes(3, message) => invoke_request(&mut invoke, message, peer)?,
             _ => {}
         }
     }
@@ -111,7 +111,7 @@ fn invoke(request: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
 }
 
 /// `InvokeRequest`.
-fn invoke_request<'a>(invoke: &mut Invoke<'a>, message: &'a [u8]) -> Result<(), OpenError> {
+fn invoke_request<'a>(invoke: &mut Invoke<'a>, message: &'a [u8], peer: Peer) -> Result<(), OpenError> {
     invoke.has_message = true;
     let (mut fields, mut seen_data) = (Fields::new(message), false);
     while let Some(field) = fields.next()? {
@@ -122,7 +122,7 @@ fn invoke_request<'a>(invoke: &mut Invoke<'a>, message: &'a [u8]) -> Result<(), 
                 seen_data = true;
                 (invoke.type_url, invoke.data) = crate::envelope::metadata::any(any)?;
             }
-            Field::Bytes(3, content_type) => invoke.content_type = text(content_type)?,
+            Field::Bytes(3, content_type) => invoke.content_type = value(content_type, peer)?,
             Field::Bytes(4, _) if invoke.verb.is_some() => return Err(OpenError::Malformed),
             Field::Bytes(4, extension) => http_extension(invoke, extension)?,
             _ => {}

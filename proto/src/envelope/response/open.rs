@@ -3,7 +3,7 @@
 use crate::envelope::metadata::{self, Entry, Metadata};
 use crate::envelope::payload::Payload;
 use crate::envelope::wire::{Field, Fields};
-use crate::envelope::{OpenError, Peer, text};
+use crate::envelope::{OpenError, Peer, text, value};
 use crate::http1::names::Known;
 
 /// A received `InternalInvokeResponseStream`.
@@ -25,7 +25,7 @@ pub struct Answer<'a> {
     /// The app's headers.
     pub headers: Metadata<'a>,
     /// Of the body; empty when absent.
-    pub content_type: &'a str,
+    pub content_type: &'a [u8],
     /// `message.data.type_url`; empty when absent.
     pub type_url: &'a str,
     /// `message.data.value`: the body of a unary answer, to be ignored in a stream (vector caller/answer/message-data).
@@ -104,7 +104,7 @@ fn answer(response: &[u8], peer: Peer) -> Result<Answer<'_>, OpenError> {
             }
             Field::Bytes(3, entry) => drop(Entry::open(entry, peer)?), // trailers are not passed on to HTTP clients
             Field::Bytes(4, _) if answer.has_message => return Err(OpenError::Malformed),
-            Field::Bytes(4, message) => invoke_response(&mut answer, message)?,
+            Field::Bytes(4, message) => invoke_response(&mut answer, message, peer)?,
             _ => {}
         }
     }
@@ -128,7 +128,7 @@ fn status_fields<'a>(answer: &mut Answer<'a>, status: &'a [u8]) -> Result<(), Op
 }
 
 /// `InvokeResponse`.
-fn invoke_response<'a>(answer: &mut Answer<'a>, message: &'a [u8]) -> Result<(), OpenError> {
+fn invoke_response<'a>(answer: &mut Answer<'a>, message: &'a [u8], peer: Peer) -> Result<(), OpenError> {
     answer.has_message = true;
     let (mut fields, mut seen_data) = (Fields::new(message), false);
     while let Some(field) = fields.next()? {
@@ -138,7 +138,7 @@ fn invoke_response<'a>(answer: &mut Answer<'a>, message: &'a [u8]) -> Result<(),
                 seen_data = true;
                 (answer.type_url, answer.data) = metadata::any(any)?;
             }
-            Field::Bytes(2, content_type) => answer.content_type = text(content_type)?,
+            Field::Bytes(2, content_type) => answer.content_type = value(content_type, peer)?,
             _ => {}
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Answer<'a> {
 
     /// The content type that the client is told: a `type_url` means protobuf
     /// (vector caller/answer/type-url). Empty when there is none.
-    pub fn told_content_type(&self) -> &'a str {
-        if self.type_url.is_empty() { self.content_type } else { "application/x-protobuf" }
+    pub fn told_content_type(&self) -> &'a [u8] {
+        if self.type_url.is_empty() { self.content_type } else { b"application/x-protobuf" }
     }
 }

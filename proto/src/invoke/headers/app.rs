@@ -177,9 +177,8 @@ pub fn from_mesh(
         };
         let framing = framing(declared, complete, verb);
         begin(out, verb, method, invoke.query, added, framing)?;
-        let protobuf =
-            if invoke.type_url.is_empty() { invoke.content_type } else { "application/x-protobuf" };
-        content_type(out, protobuf.as_bytes())?;
+        let protobuf: &[u8] = b"application/x-protobuf";
+        content_type(out, if invoke.type_url.is_empty() { invoke.content_type } else { protobuf })?;
         mesh_headers(out, invoke, added)?;
         encode::end(out);
         Ok(framing)

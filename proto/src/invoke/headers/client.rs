@@ -80,7 +80,7 @@ pub fn from_mesh(
             writing.line(entry.known, entry.key, value);
         }
     }
-    Some((status, writing.finish(answer.told_content_type().as_bytes(), body)))
+    Some((status, writing.finish(answer.told_content_type(), body)))
 }
 
 /// Appends the head for an answer of the sidecar's own app, whose event streams pass as they are

@@ -39,3 +39,6 @@ fn passed(known: Known, name: &str) -> Result<Option<(&'static str, &str)>, ()> 
     let grpc = bytes.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"grpc-"));
     Ok(Some((if grpc { "dapr-" } else { "" }, name)))
 }
+
+#[cfg(test)]
+mod tests;
