@@ -3,9 +3,12 @@
 //! A request keeps the snapshot it began with. Applying a new one costs in proportion to the change: the parts are
 //! behind `Arc`, a delta replaces only those it names.
 
+mod routes;
+
+pub use routes::{Changes, Routes};
+
 use crate::policy::acl::Acl;
 use crate::spiffe::SpiffeId;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ pub struct Snapshot {
     /// Who may call what.
     pub acl: Arc<Acl>,
     /// The resolution table.
-    pub routes: HashMap<AppRef, Arc<Route>>,
+    pub routes: Routes,
 }
 
 /// Who this sidecar speaks for.
@@ -59,7 +62,7 @@ pub struct AppRef {
 }
 
 /// How to reach the local app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AppChannel {
     /// Host name or address, default `127.0.0.1`; or the path of a Unix socket.
     pub address: AppAddress,
@@ -69,6 +72,16 @@ pub struct AppChannel {
     pub max_concurrency: Option<u32>,
     /// `APP_API_TOKEN`, sent as `dapr-api-token`.
     pub token: Option<String>,
+}
+
+impl core::fmt::Debug for AppChannel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("AppChannel")
+            .field("address", &self.address)
+            .field("protocol", &self.protocol)
+            .field("max_concurrency", &self.max_concurrency)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the local app listens.
@@ -102,12 +115,18 @@ pub enum AppProtocol {
 }
 
 /// The API towards local clients.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Api {
     /// `DAPR_API_TOKEN`; requests without it are answered 401.
     pub token: Option<String>,
     /// Whether trace headers are handled (spec/invocation 1.18); off with sampling rate 0.
     pub tracing: bool,
+}
+
+impl core::fmt::Debug for Api {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Api").field("tracing", &self.tracing).finish_non_exhaustive()
+    }
 }
 
 /// Named limits with daprd's defaults where daprd has them. All sizes in bytes.
