@@ -1,5 +1,6 @@
 //! The data plane's end of the local channel.
 
+use crate::tls;
 use proto::control::{Backend, Report};
 use proto::snapshot::{AppRef, Route, Snapshot};
 use std::io;
@@ -22,14 +23,16 @@ pub struct Channel {
 }
 
 /// Something new from control. Delivered on a thread of the subscription, one at a time, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Update {
     /// A new picture to serve.
     Snapshot {
         /// The picture.
         snapshot: Arc<Snapshot>,
+        /// Made of the snapshot's identity material; the same one as long as that does not change.
+        identity: Option<Arc<tls::Identity>>,
     },
-    /// The answer to one `resolve`, exactly one for each that was accepted. A route that was found is in the snapshot
+    /// The answer to a `resolve`. A route that was found is in the snapshot
     /// delivered just before as well; "not found" never is, so that it is asked again by the next call.
     Resolved {
         /// The name that was asked for.
@@ -58,8 +61,8 @@ pub fn start(
 }
 
 impl Subscription {
-    /// Asks for a name that the snapshot does not hold. Answered by one `Update::Resolved`, at the latest after
-    /// some seconds. Asking again for a name that was not answered yet is not an error and adds no second answer.
+    /// Asks for a name that the snapshot does not hold. Answered by an `Update::Resolved`, at the latest after some
+    /// seconds, control or not. Asking again before the answer came joins the first question: one answer for both.
     pub fn resolve(&self, _target: AppRef) -> Result<(), TooManyNames> {
         Ok(())
     }
