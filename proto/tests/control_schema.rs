@@ -16,6 +16,7 @@ fn generate() -> String {
     std::fs::create_dir_all(&out).unwrap();
     prost_build::Config::new()
         .out_dir(&out)
+        .boxed(".outrigger.control.v1.FromControl.message.snapshot")
         .skip_debug([
             ".outrigger.control.v1.AppChannel",
             ".outrigger.control.v1.Api",

@@ -71,7 +71,7 @@ impl Decoder {
     }
 
     /// The next whole message; `None` if more bytes are needed.
-    pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
+    pub fn take<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
         let rest = self.buffer.get(self.start..).unwrap_or_default();
         let Some((length, head)) = length(rest)? else { return Ok(None) };
         let Some(body) = rest.get(head..).and_then(|rest| rest.get(..length)) else { return Ok(None) };
@@ -127,7 +127,7 @@ mod tests {
             let (mut decoder, mut seen) = (Decoder::new(), Vec::new());
             for piece in bytes.chunks(step) {
                 decoder.push(piece);
-                while let Some(message) = decoder.next::<FromDataplane>().unwrap() {
+                while let Some(message) = decoder.take::<FromDataplane>().unwrap() {
                     seen.push(message);
                 }
             }
@@ -142,7 +142,7 @@ mod tests {
         let mut bytes = Vec::new();
         prost::encoding::encode_varint(MAX_FRAME as u64 + 1, &mut bytes);
         decoder.push(&bytes);
-        let refused = decoder.next::<FromDataplane>();
+        let refused = decoder.take::<FromDataplane>();
         assert_eq!(refused, Err(FrameError::TooLong { bytes: MAX_FRAME as u64 + 1 }));
     }
 
@@ -150,16 +150,16 @@ mod tests {
     fn an_endless_length_is_refused() {
         let mut decoder = Decoder::new();
         decoder.push(&[0x80; 4]);
-        assert_eq!(decoder.next::<FromDataplane>(), Ok(None));
+        assert_eq!(decoder.take::<FromDataplane>(), Ok(None));
         decoder.push(&[0x80]);
-        assert_eq!(decoder.next::<FromDataplane>(), Err(FrameError::Length));
+        assert_eq!(decoder.take::<FromDataplane>(), Err(FrameError::Length));
     }
 
     #[test]
     fn bytes_that_are_not_protobuf_are_refused() {
         let mut decoder = Decoder::new();
         decoder.push(&[3, 0xff, 0xff, 0xff]);
-        assert!(matches!(decoder.next::<FromDataplane>(), Err(FrameError::Malformed(_))));
+        assert!(matches!(decoder.take::<FromDataplane>(), Err(FrameError::Malformed(_))));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let (mut bytes, mut decoder) = (Vec::new(), Decoder::new());
         encode(&message, &mut bytes).unwrap();
         decoder.push(&bytes);
-        assert_eq!(decoder.next(), Ok(Some(message)));
+        assert_eq!(decoder.take(), Ok(Some(message)));
         decoder.push(&[]);
         assert!(decoder.buffer.capacity() <= KEEP);
     }
@@ -189,8 +189,8 @@ mod tests {
         let mut decoder = Decoder::new();
         // Field 99 with an empty message; then an Ack with field 99 beside its version.
         decoder.push(&[3, 0x9a, 0x06, 0x00]);
-        assert_eq!(decoder.next(), Ok(Some(FromDataplane { message: None })));
+        assert_eq!(decoder.take(), Ok(Some(FromDataplane { message: None })));
         decoder.push(&[7, 0x12, 0x05, 0x08, 0x07, 0x98, 0x06, 0x01]);
-        assert_eq!(decoder.next(), Ok(Some(ack(7))));
+        assert_eq!(decoder.take(), Ok(Some(ack(7))));
     }
 }

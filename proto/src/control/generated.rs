@@ -50,7 +50,7 @@ pub mod from_control {
     pub enum Message {
         /// A new picture or a change to it.
         #[prost(message, tag = "1")]
-        Snapshot(super::Snapshot),
+        Snapshot(::prost::alloc::boxed::Box<super::Snapshot>),
         /// What a name resolves to, outside the table.
         #[prost(message, tag = "2")]
         Resolved(super::Resolved),
