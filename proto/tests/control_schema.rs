@@ -1,6 +1,8 @@
 //! The generated code of `schema/control.proto` is what the schema says. `REGENERATE=1 cargo test -p proto --test
 //! control_schema` writes it anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
