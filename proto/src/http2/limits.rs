@@ -34,7 +34,7 @@ pub struct Limits {
     /// Answers (acknowledgements, resets) that wait while the peer does not read; more are ENHANCE_YOUR_CALM.
     /// Default 2000.
     pub frames_queued: u32,
-    /// Bytes the peer may send on a fresh stream, buffered until taken. Default 64 KiB.
+    /// Bytes the peer may send on a fresh stream, buffered until taken. Default 128 KiB.
     pub stream_window: u32,
     /// What a stream's window grows to once its reader has shown that it takes what comes. Default 1 MiB.
     pub stream_window_grown: u32,
@@ -75,7 +75,7 @@ impl Default for Limits {
             empty_frames_per_second: 100,
             ignored_frames_per_second: 1000,
             frames_queued: 2000,
-            stream_window: 64 << 10,
+            stream_window: 128 << 10,
             stream_window_grown: 1 << 20,
             window_growth: 8 << 20,
             connection_window: 16 << 20,

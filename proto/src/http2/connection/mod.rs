@@ -189,6 +189,11 @@ impl Connection {
         &self.peer
     }
 
+    /// Whether the peer's SETTINGS came.
+    pub fn peer_settled(&self) -> bool {
+        self.life.settled
+    }
+
     /// The next piece of news. Ask until there is none.
     pub fn poll(&mut self) -> Option<Event> {
         if let Some(event) = self.notice(notice::READY, Event::Ready) {
@@ -225,6 +230,16 @@ impl Connection {
     /// The head of the received message.
     pub fn head(&self, slot: Slot) -> &Fields {
         &self.streams[slot].head
+    }
+
+    /// Moves the head of the received message out. [`Connection::put_head`] gives its memory back.
+    pub fn take_head(&mut self, slot: Slot) -> Fields {
+        core::mem::take(&mut self.streams[slot].head)
+    }
+
+    /// Gives the memory of a head back, for the next message.
+    pub fn put_head(&mut self, slot: Slot, head: Fields) {
+        self.streams[slot].head = head;
     }
 
     /// `:status` of the received response; 0 before its head came.

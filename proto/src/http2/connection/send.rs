@@ -29,6 +29,11 @@ impl Connection {
         room
     }
 
+    /// Asks for [`Event::Room`] when a stream ends, whatever [`Connection::room`] said.
+    pub fn watch_room(&mut self) {
+        self.starved = true;
+    }
+
     /// Whether streams may start at all, now or later.
     pub fn takes_streams(&self) -> bool {
         self.role == Role::Client

@@ -36,7 +36,7 @@ fn a_stream_opened_and_reset_in_one_read_never_becomes_a_call() {
 
 #[test]
 fn reset_streams_count_until_their_handler_lets_go() {
-    let mut end = End::server_with(Limits { concurrent_streams: 1, ..Limits::default() });
+    let mut end = End::server_with(Limits { concurrent_streams: 1, ..limits() });
     let first = end.opened(1);
     end.ok(&reset(1, Code::CANCEL));
     end.opened(3);
@@ -58,7 +58,7 @@ fn resets_that_the_peer_provokes_are_counted() {
 
 #[test]
 fn refused_streams_are_counted() {
-    let mut end = End::server_with(Limits { concurrent_streams: 0, ..Limits::default() });
+    let mut end = End::server_with(Limits { concurrent_streams: 0, ..limits() });
     let (code, _) = flood(&mut end, 2000, |i| headers(2 * i + 1, false, &REQUEST));
     assert_eq!(code, Code::ENHANCE_YOUR_CALM);
 }
@@ -130,7 +130,7 @@ fn a_ping_with_every_message_is_welcome() {
 
 #[test]
 fn answers_for_a_peer_that_does_not_read_are_bounded() {
-    let mut end = End::server_with(Limits { pings_per_second: u32::MAX, ..Limits::default() });
+    let mut end = End::server_with(Limits { pings_per_second: u32::MAX, ..limits() });
     let ping = frame(kind::PING, 0, 0, &[0; 8]);
     let accepted = (0..100_000).find(|_| end.conn.receive(&ping, end.now).is_err());
     assert!(accepted.unwrap() <= Limits::default().frames_queued);
@@ -178,7 +178,7 @@ fn windows_are_enforced_on_the_stream_and_on_the_connection() {
         "a byte too many on the stream"
     );
 
-    let mut end = End::server_with(Limits { connection_window: 65_535, ..Limits::default() });
+    let mut end = End::server_with(Limits { connection_window: 65_535, ..limits() });
     end.opened(1);
     for _ in 0..3 {
         end.ok(&data(1, false, &[0; 16_384]));

@@ -93,7 +93,7 @@ fn trailers_wait_for_data_that_waits() {
 
 #[test]
 fn a_turn_is_bounded_and_the_rest_follows() {
-    let mut end = End::client_with(Limits { turn_bytes: 50_000, ..Limits::default() }, &[(4, 1 << 20)]);
+    let mut end = End::client_with(Limits { turn_bytes: 50_000, ..limits() }, &[(4, 1 << 20)]);
     end.ok(&window_update(0, 1 << 20));
     let slot = end.start();
     put(&mut end, slot, 200_000, true);
@@ -114,7 +114,7 @@ fn a_turn_is_bounded_and_the_rest_follows() {
 
 #[test]
 fn a_writer_hears_when_its_bytes_became_fewer() {
-    let mut end = End::client_with(Limits { stream_unsent: 100, ..Limits::default() }, &[(4, 10)]);
+    let mut end = End::client_with(Limits { stream_unsent: 100, ..limits() }, &[(4, 10)]);
     let slot = end.start();
     put(&mut end, slot, 150, false);
     assert!(!end.conn.has_room(slot));
@@ -144,7 +144,7 @@ fn windows_are_given_back_only_as_bytes_are_taken() {
     end.conn.take(slot, 32_767);
     assert_eq!(increments(&mut end, 1), 0, "not yet half");
     end.conn.take(slot, 1);
-    let grown = Limits::default().stream_window_grown - Limits::default().stream_window;
+    let grown = limits().stream_window_grown - limits().stream_window;
     assert_eq!(increments(&mut end, 1), 32_768 + grown, "a reader that takes gets a larger window");
 }
 
@@ -171,7 +171,7 @@ fn a_message_larger_than_the_window_widens_it_and_no_more_than_it_needs() {
 
 #[test]
 fn large_messages_wait_for_each_others_growth() {
-    let mut end = End::server_with(Limits { window_growth: 5_000_000, ..Limits::default() });
+    let mut end = End::server_with(Limits { window_growth: 5_000_000, ..limits() });
     let slots = [end.opened(1), end.opened(3)];
     for (slot, id) in slots.iter().zip([1, 3]) {
         end.ok(&data(id, false, &[0; 10]));
@@ -189,8 +189,7 @@ fn large_messages_wait_for_each_others_growth() {
 
 #[test]
 fn bytes_of_a_released_stream_go_back_to_the_connection() {
-    let limits = Limits { connection_window: 65_535, ..Limits::default() };
-    let mut end = End::server_with(limits);
+    let mut end = End::server_with(Limits { connection_window: 65_535, ..limits() });
     for id in [1, 3, 5, 7, 9] {
         let slot = end.opened(id);
         end.ok(&[data(id, false, &[0; 16_384]), data(id, false, &[0; 16_384])].concat());
@@ -207,7 +206,7 @@ fn a_smaller_window_than_the_default_holds_from_its_acknowledgement() {
     use super::wire::START;
     use crate::http2::Connection;
     use crate::http2::frame::PREFACE;
-    let limits = Limits { stream_window: 100, stream_window_grown: 100, ..Limits::default() };
+    let limits = Limits { stream_window: 100, stream_window_grown: 100, ..limits() };
     let mut end = End { conn: Connection::server(limits, START), now: START };
     end.ok(PREFACE);
     end.ok(&settings(&[]));

@@ -11,6 +11,11 @@ pub(super) const REQUEST: [(&str, &str); 4] =
     [(":method", "POST"), (":scheme", "http"), (":path", "/s/m"), ("content-type", "application/grpc")];
 pub(super) const RESPONSE: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/grpc")];
 
+/// The defaults with a small stream window.
+pub(super) fn limits() -> Limits {
+    Limits { stream_window: 64 << 10, ..Limits::default() }
+}
+
 /// A frame with these bytes as payload.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![];
@@ -74,7 +79,7 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn server() -> End {
-        End::server_with(Limits::default())
+        End::server_with(limits())
     }
 
     pub(super) fn server_with(limits: Limits) -> End {
@@ -84,7 +89,7 @@ impl End {
     }
 
     pub(super) fn client() -> End {
-        End::client_with(Limits::default(), &[])
+        End::client_with(limits(), &[])
     }
 
     pub(super) fn client_with(limits: Limits, peer: &[(u16, u32)]) -> End {

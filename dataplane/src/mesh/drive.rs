@@ -1,0 +1,147 @@
+//! The task of a connection: receives, decrypts, decodes, wakes; closes in the end.
+
+use super::link::{Link, LinkEnd, clock};
+use crate::rt::{self, Chunk, Reader, RecvError, Tick};
+use proto::http2::{Event, Violation};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// What the driver woke up for.
+enum Step {
+    Chunk(Chunk),
+    Sendable,
+    Time,
+    End(LinkEnd),
+}
+
+/// Drives a connection to its end. `news` gets the events that are not about calls in progress.
+pub(super) async fn drive(
+    link: Rc<Link>,
+    mut reader: Reader,
+    mut news: impl FnMut(&Rc<Link>, Event),
+) -> LinkEnd {
+    let mut give_up = Tick::NEVER;
+    let end = loop {
+        let done = match poll_fn(|cx| poll_step(&link, &mut reader, give_up, cx)).await {
+            Step::Chunk(mut chunk) => on_chunk(&link, &mut chunk),
+            Step::Sendable => {
+                let inner = &mut *link.inner();
+                inner.blocked = false;
+                link.touch(inner);
+                Ok(())
+            }
+            Step::Time => on_time(&link),
+            Step::End(end) => Err(end),
+        };
+        if done.is_ok() {
+            report(&link, &mut news);
+        }
+        if let Err(end) = done {
+            break end;
+        }
+        let inner = &*link.inner();
+        if inner.conn.is_over() {
+            // the last answers may still wait for the socket
+            if !inner.conn.wants_write() || give_up <= rt::now() {
+                break LinkEnd::Left;
+            }
+            give_up = give_up.min(rt::now() + link.limits.close);
+        }
+    };
+    finish(&link, reader, end.clone());
+    report(&link, &mut news);
+    let wakers = link.inner().waiters.all();
+    wakers.into_iter().for_each(Waker::wake);
+    end
+}
+
+fn poll_step(link: &Rc<Link>, reader: &mut Reader, most: Tick, cx: &mut Context<'_>) -> Poll<Step> {
+    let (sendable, by) = link.poll_drive(cx);
+    match sendable {
+        Poll::Ready(Ok(())) => return Poll::Ready(Step::Sendable),
+        Poll::Ready(Err(error)) => return Poll::Ready(Step::End(LinkEnd::Io(error.to_string()))),
+        Poll::Pending => {}
+    }
+    pin!(reader.recv(by.min(most))).poll(cx).map(|received| match received {
+        Ok(Some(chunk)) => Step::Chunk(chunk),
+        Ok(None) => Step::End(LinkEnd::Closed),
+        Err(RecvError::Deadline) => Step::Time,
+        Err(RecvError::Io(error)) => Step::End(LinkEnd::Io(error.to_string())),
+    })
+}
+
+/// Frames are taken out of the chunk, or of the record decrypted in it, in place.
+fn on_chunk(link: &Rc<Link>, chunk: &mut Chunk) -> Result<(), LinkEnd> {
+    let inner = &mut *link.inner();
+    let now = clock();
+    let result = match &mut inner.tls {
+        None => inner.conn.receive(chunk, now).map_err(LinkEnd::Http2),
+        Some(tls) => {
+            let mut out = rt::turn_buffer();
+            let (conn, mut wrong) = (&mut inner.conn, None::<Violation>);
+            let opened = tls.open(chunk, &mut out, |plain| {
+                if wrong.is_none() {
+                    wrong = conn.receive(plain, now).err();
+                }
+            });
+            let closed = tls.is_closed();
+            inner.send_raw(out);
+            match (opened, wrong) {
+                (Err(error), _) => Err(LinkEnd::Tls(error)),
+                (Ok(()), Some(violation)) => Err(LinkEnd::Http2(violation)),
+                (Ok(()), None) if closed => Err(LinkEnd::Closed),
+                (Ok(()), None) => Ok(()),
+            }
+        }
+    };
+    link.touch(inner);
+    result
+}
+
+fn on_time(link: &Rc<Link>) -> Result<(), LinkEnd> {
+    let due = link.inner().waiters.expire(rt::now());
+    due.into_iter().for_each(Waker::wake);
+    let inner = &mut *link.inner();
+    let result = inner.conn.tick(clock()).map_err(LinkEnd::Http2);
+    link.touch(inner);
+    result
+}
+
+/// Wakes calls and passes the other news on, one at a time: the connection is not borrowed meanwhile.
+fn report(link: &Rc<Link>, news: &mut impl FnMut(&Rc<Link>, Event)) {
+    loop {
+        let (event, waker) = {
+            let inner = &mut *link.inner();
+            let Some(event) = inner.conn.poll() else { return };
+            let waker = if let Event::Progress(slot) = event { inner.waiters.take(slot) } else { None };
+            (event, waker)
+        };
+        match event {
+            Event::Progress(_) => waker.into_iter().for_each(|waker| waker.wake()),
+            event => news(link, event),
+        }
+    }
+}
+
+/// Says goodbye as far as the connection allows, and closes the socket.
+fn finish(link: &Rc<Link>, reader: Reader, end: LinkEnd) {
+    let inner = &mut *link.inner();
+    if end == LinkEnd::Closed && inner.conn.open_streams() == 0 && inner.conn.peer_settled() {
+        inner.end = Some(LinkEnd::Left);
+    } else {
+        inner.end = Some(end);
+    }
+    inner.conn.closed();
+    inner.flush();
+    if let Some(tls) = &mut inner.tls {
+        let mut out = rt::turn_buffer();
+        tls.close_notify(&mut out);
+        inner.send_raw(out);
+    }
+    if let Some(writer) = inner.writer.take() {
+        writer.close(link.limits.close);
+    }
+    drop(reader);
+}

@@ -1,0 +1,35 @@
+//! Limits and waits of the mesh hop.
+
+use proto::http2::Limits;
+use std::time::Duration;
+
+/// Limits of all connections of a mesh, in either role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshLimits {
+    /// Limits of one connection's HTTP/2.
+    pub http2: Limits,
+    /// Bytes of one received gRPC message; larger ones end the call with ResourceExhausted. Default 4 MiB plus 64 KiB for
+    /// the head, so that a body of the default limit passes in one message.
+    pub max_message: usize,
+    /// Connections to one peer and identity. Default 8.
+    pub connections: usize,
+    /// Calls at once on one connection to a peer that allows more. Default 2048, as daprd.
+    pub calls: usize,
+    /// How long a dial may take with TLS and SETTINGS, whoever waits for it. Default 10 s.
+    pub dial: Duration,
+    /// How long the last bytes of a connection may take. Default 1 s.
+    pub close: Duration,
+}
+
+impl Default for MeshLimits {
+    fn default() -> MeshLimits {
+        MeshLimits {
+            http2: Limits::default(),
+            max_message: (4 << 20) + (64 << 10),
+            connections: 8,
+            calls: 2048,
+            dial: Duration::from_secs(10),
+            close: Duration::from_secs(1),
+        }
+    }
+}
