@@ -197,6 +197,8 @@ pub struct Resolution {
     pub mdns: bool,
     /// Directory in which the sidecars of one host announce themselves (`--registry`); `None` is off.
     pub registry: Option<PathBuf>,
+    /// File with names and addresses that never change (`--name-table`).
+    pub table: Option<PathBuf>,
     /// The address that is announced: [`Settings::host_address`], or loopback when the mesh port listens there only.
     pub advertise: IpAddr,
 }

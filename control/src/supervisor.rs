@@ -16,7 +16,7 @@ mod say;
 mod sockets;
 
 pub use lifecycle::BAD_CONFIGURATION;
-pub(crate) use runtime_dir::live;
+pub(crate) use runtime_dir::{live, private};
 
 use crate::cli::SuperviseArgs;
 use crate::settings::{Environment, Mode, Plan, Refusal, Role, Settings, decide};

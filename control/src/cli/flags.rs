@@ -447,6 +447,9 @@ pub struct OwnFlags {
     /// Directory in which the sidecars of one host find each other, or off [default: in the runtime directory]
     #[arg(long, value_name = "DIR|off")]
     pub registry: Option<String>,
+    /// File with fixed names, one app a line: APP[.NAMESPACE] IP:PORT …
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub name_table: Option<PathBuf>,
     /// Life of a certificate from the own authority, such as 24h; renewed at half of it
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub leaf_lifetime: GoDuration,

@@ -3,7 +3,7 @@
 mod check;
 mod explain_errors;
 pub mod flags;
-mod paint;
+pub(crate) mod paint;
 mod screen;
 mod shell;
 mod spelling;

@@ -428,6 +428,7 @@ fn resolution(
         component,
         mdns: built && arguments.own.mdns == Switch::On,
         registry: registry.filter(|_| built),
+        table: arguments.own.name_table.as_ref().map(|file| environment.directory.join(file)),
         advertise,
     })
 }
