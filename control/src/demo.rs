@@ -98,7 +98,9 @@ fn show_call(
     let app_a = app_a.map_err(|e| e.to_string())?;
     while !board.is_complete() {
         match told.recv_timeout(PATIENCE) {
-            Ok(step) => board.take(step).iter().for_each(|line| drop(out(&format!("{line}\n")))),
+            Ok(step) => {
+                out(&board.take(step).concat());
+            }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }

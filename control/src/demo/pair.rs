@@ -74,7 +74,9 @@ impl Ground {
         if let Some(port) = app_port {
             command.args(["--app-port", &port.to_string()]);
         }
-        CLEARED.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in CLEARED {
+            command.env_remove(name);
+        }
         fs::create_dir_all(&base)?;
         command.env("XDG_RUNTIME_DIR", &base).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(Stdio::piped()).process_group(0);

@@ -62,7 +62,7 @@ impl Board {
         Board { paint, began_us, told: Vec::new(), next: 1 }
     }
 
-    /// Takes in one step; returns the lines that can be shown now. A step waits for those before it.
+    /// Takes in one step; returns the lines (with their ends) that can be shown now. A step waits for those before it.
     pub(super) fn take(&mut self, told: Told) -> Vec<String> {
         if told.number < self.next || self.told.iter().any(|known| known.number == told.number) {
             return Vec::new();
@@ -91,7 +91,7 @@ impl Board {
         let ms = told.at_us.saturating_sub(self.began_us) as f64 / 1000.0;
         let time = format!("{ms:>8.2} ms");
         let detail = if told.detail.is_empty() { String::new() } else { format!(": {}", told.detail) };
-        format!("{}  {time}  {}{detail}", self.paint.bold(&told.number.to_string()), words(told.number))
+        format!("{}  {time}  {}{detail}\n", self.paint.bold(&told.number.to_string()), words(told.number))
     }
 }
 
@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(
             board.take(told(1)),
             [
-                "1      1.00 ms  app A's request is at its sidecar",
-                "2      2.00 ms  sidecar A found app B by its name"
+                "1      1.00 ms  app A's request is at its sidecar\n",
+                "2      2.00 ms  sidecar A found app B by its name\n"
             ]
         );
         assert!(board.take(told(1)).is_empty(), "a step is shown once");
