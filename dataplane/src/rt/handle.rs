@@ -141,7 +141,9 @@ impl Handle {
 
     /// The shard has ended: no wake and no connection reaches it any more.
     pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::SeqCst);
+        if self.ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
         remove_bell(self.bell());
         let mut all = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = all.get_mut(usize::from(self.uid)) {

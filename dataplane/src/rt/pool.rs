@@ -14,7 +14,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What other threads may touch of a pool: where they give buffers back.
 pub(super) struct Home {
@@ -22,15 +22,18 @@ pub(super) struct Home {
     any: AtomicBool,
     /// The shard has connections that wait for a buffer.
     starving: AtomicBool,
-    handle: Arc<Handle>,
+    /// Weak, because pools live for ever and handles own descriptors.
+    handle: Weak<Handle>,
 }
 
 impl Home {
     fn give_back(&self, buffer: u16) {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
         self.any.store(true, Ordering::SeqCst);
-        if self.starving.load(Ordering::SeqCst) {
-            self.handle.ring_bell();
+        if self.starving.load(Ordering::SeqCst)
+            && let Some(handle) = self.handle.upgrade()
+        {
+            handle.ring_bell();
         }
     }
 }
@@ -50,13 +53,13 @@ pub(super) struct Pool {
 #[allow(clippy::indexing_slicing)]
 impl Pool {
     /// Maps the buffers. They are never unmapped.
-    pub(super) fn new(count: u16, size: usize, handle: Arc<Handle>) -> io::Result<&'static Pool> {
+    pub(super) fn new(count: u16, size: usize, handle: &Arc<Handle>) -> io::Result<&'static Pool> {
         let base = sys::map_forever(usize::from(count) * size)?;
         let home = Home {
             returned: Mutex::default(),
             any: AtomicBool::new(false),
             starving: AtomicBool::new(false),
-            handle,
+            handle: Arc::downgrade(handle),
         };
         Ok(Box::leak(Box::new(Pool {
             base,

@@ -221,7 +221,7 @@ pub(super) fn new_local(
     group: Arc<[Arc<Handle>]>,
     port: Port,
 ) -> io::Result<Local> {
-    let pool = Pool::new(shards.buffers, shards.buffer_size, handle.clone())?;
+    let pool = Pool::new(shards.buffers, shards.buffer_size, &handle)?;
     let hosted = shards.backend == Backend::Completion;
     Ok(Local {
         id,

@@ -316,7 +316,8 @@ impl Net {
         self.pool.collect_returned();
         let buffers = self.port.buffers_ready(self.pool);
         self.feed_starved(buffers);
-        let urgent = self.submit_unsent();
+        let unfinished = matches!(&self.port, Port::Ring(ring) if ring.has_unconfirmed());
+        let urgent = self.submit_unsent() || unfinished;
         let timeout = if wait && !urgent { self.time_to_next_timer() } else { Some(Duration::ZERO) };
         match &mut self.port {
             Port::Epoll(_) => self.epoll_turn(timeout)?,

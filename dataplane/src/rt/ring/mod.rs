@@ -178,6 +178,11 @@ impl Ring {
         self.seen = seen;
     }
 
+    /// Did the kernel not take everything in the last call? Then the next must not sleep.
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     /// The slots whose sends of this turn are confirmed: every entry was consumed, and every completion was seen, so
     /// silence means that the kernel has sent the whole.
     pub(super) fn take_confirmed(&mut self) -> Vec<u32> {
