@@ -6,6 +6,7 @@
 //! because a chunk may outlive its connection, its task and its shard.
 
 use super::handle::Handle;
+use super::segment::Segment;
 use super::sys;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What other threads may touch of a pool: where they give buffers back.
@@ -183,6 +184,7 @@ impl Chunk {
             buffer: self.buffer,
             home: &self.pool.home,
         };
+        TRAVELLING.fetch_add(1, Ordering::Relaxed);
         std::mem::forget(self); // its hold on the buffer goes on in `travelling`
         Bytes::from_owner(travelling)
     }
@@ -243,6 +245,16 @@ impl AsRef<[u8]> for Travelling {
 
 impl Drop for Travelling {
     fn drop(&mut self) {
+        TRAVELLING.fetch_sub(1, Ordering::Relaxed);
         self.home.give_back(self.buffer);
     }
+}
+
+/// Chunks of this process that are `Bytes` at the moment.
+static TRAVELLING: AtomicUsize = AtomicUsize::new(0);
+
+/// Might these segments hold buffers of another shard, which may be waiting for them?
+pub(super) fn may_travel(segments: &[Segment]) -> bool {
+    TRAVELLING.load(Ordering::Relaxed) > 0
+        && segments.iter().any(|segment| matches!(segment, Segment::Bytes(_)))
 }

@@ -93,6 +93,8 @@ impl Net {
     pub(in crate::rt) fn recv_ended(&mut self, at: u32, why: Ended) {
         let slot = self.slots.at(at);
         match why {
+            // there is something to read first; the read after it asks again
+            Ended::Starved if !slot.queue.is_empty() => slot.rx = Rx::Idle,
             Ended::Starved => {
                 slot.rx = Rx::Starved;
                 self.starved.push_back((at, slot.generation));

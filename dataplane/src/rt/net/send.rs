@@ -4,7 +4,7 @@
 use super::receive::aborted;
 use super::{Fin, Life, Net, Phase, SPARE_TX, Slot, SpareTx, Submitted, Tx, Work, keep};
 use crate::rt::segment::{Segment, Segments};
-use crate::rt::{SendError, spare, sys};
+use crate::rt::{SendError, pool, spare, sys};
 use std::io;
 use std::task::{Context, Poll};
 
@@ -68,9 +68,10 @@ impl Net {
     }
 
     /// Submits what was accepted since the last turn. True if somebody waits to hear of it, so that the shard must not
-    /// sleep in the call that submits it.
+    /// sleep in the call that submits it: a task, an end to be sent, or connections for whom the sent chunks' buffers
+    /// are the next ones free.
     pub(super) fn submit_unsent(&mut self) -> bool {
-        let mut urgent = false;
+        let mut urgent = !self.unsent.is_empty() && !self.starved.is_empty();
         let mut list = std::mem::take(&mut self.unsent);
         for at in list.drain(..) {
             urgent |= self.submit_one(at);
@@ -95,7 +96,8 @@ impl Net {
         std::mem::swap(&mut tx.pending, &mut tx.flying);
         tx.pending_bytes = 0;
         tx.sent = 0;
-        let urgent = tx.waker.is_some() || fin == Fin::Wanted || life != Life::Open;
+        let urgent =
+            tx.waker.is_some() || fin == Fin::Wanted || life != Life::Open || pool::may_travel(&tx.flying);
         match self.port.send(at, slot) {
             Submitted::Unconfirmed => {
                 if let Some(tx) = slot.tx() {
