@@ -5,7 +5,7 @@ mod rt_common;
 
 use dataplane::rt::{self, Listener, Shards, Stream};
 use rt_common::{Lcg, join_thread, loopback, on_both, run_with, settled, soon, until};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -46,9 +46,9 @@ async fn play(mut stream: Stream, plan: u64) {
     }
 }
 
-fn client(address: SocketAddr, seed: u64) {
+fn client(address: SocketAddr, each: u64, seed: u64) {
     let mut random = Lcg(seed);
-    for _ in 0..EACH {
+    for _ in 0..each {
         let mut socket = TcpStream::connect(address).unwrap();
         let _ = socket.write_all(&vec![seed as u8; 10 + random.below(2000) as usize]);
         if random.below(3) > 0 {
@@ -58,43 +58,65 @@ fn client(address: SocketAddr, seed: u64) {
     }
 }
 
+/// Serves clients until all have gone; everything is back then.
+fn churn(shards: Shards, each: u64, seed: u64) {
+    let buffers = shards.buffers;
+    run_with(shards, move || async move {
+        let listener = Listener::bind(&loopback()).unwrap();
+        let rt::Address::Tcp(address) = listener.local().unwrap() else { panic!("TCP") };
+        let start = |n| std::thread::spawn(move || client(address, each, seed * CLIENTS + n));
+        let clients: Vec<_> = (0..CLIENTS).map(start).collect();
+        let ended = Rc::new(Cell::new(0));
+        let acceptor = rt::spawn(serve(listener, Lcg(seed), ended.clone()));
+        for client in clients {
+            join_thread(client).await;
+        }
+        until("only the listener is left", || rt::counts().sockets == 1).await;
+        assert!(ended.get() > CLIENTS * each * 8 / 10, "{} played to their end", ended.get());
+        acceptor.cancel();
+        settled(buffers, 0).await;
+    });
+}
+
+async fn serve(listener: Listener, mut random: Lcg, ended: Rc<Cell<u64>>) {
+    loop {
+        let stream = listener.accept().await.unwrap().here().unwrap();
+        let (plan, cut) = (random.below(1 << 20), random.below(10));
+        let ended = ended.clone();
+        let task = rt::spawn(async move {
+            play(stream, plan).await;
+            ended.set(ended.get() + 1);
+        });
+        if cut == 0 {
+            task.cancel(); // before it ever ran
+        } else if cut == 1 {
+            rt::yield_now().await;
+            task.cancel(); // in the middle, or after its end
+        }
+    }
+}
+
 #[test]
 fn twelve_thousand_connections_leave_nothing_behind() {
     on_both(|backend| {
         let shards = Shards { backend, buffers: 32, buffer_size: 512, hot_buffers: 32, ..Shards::default() };
-        run_with(shards, || async {
-            let listener = Listener::bind(&loopback()).unwrap();
-            let rt::Address::Tcp(address) = listener.local().unwrap() else { panic!("TCP") };
-            let clients: Vec<_> =
-                (0..CLIENTS).map(|n| std::thread::spawn(move || client(address, n))).collect();
-            let ended = Rc::new(Cell::new(0));
-            let count = ended.clone();
-            let random = Rc::new(RefCell::new(Lcg(42)));
-            let acceptor = rt::spawn(async move {
-                loop {
-                    let stream = listener.accept().await.unwrap().here().unwrap();
-                    let plan = random.borrow_mut().below(1 << 20);
-                    let cut = random.borrow_mut().below(10);
-                    let count = count.clone();
-                    let task = rt::spawn(async move {
-                        play(stream, plan).await;
-                        count.set(count.get() + 1);
-                    });
-                    if cut == 0 {
-                        task.cancel(); // before it ever ran
-                    } else if cut == 1 {
-                        rt::yield_now().await;
-                        task.cancel(); // in the middle, or after its end
-                    }
-                }
-            });
-            for client in clients {
-                join_thread(client).await;
-            }
-            until("only the listener is left", || rt::counts().sockets == 1).await;
-            assert!(ended.get() > CLIENTS * EACH * 8 / 10, "{} played to their end", ended.get());
-            acceptor.cancel();
-            settled(32, 0).await;
-        });
+        churn(shards, EACH, 42);
+    });
+}
+
+/// Eight entries: the submission queue is full all the time and the completion queue overflows.
+#[test]
+fn a_tiny_ring_loses_nothing() {
+    on_both(|backend| {
+        for seed in 0..4 {
+            let tiny = Shards {
+                ring_entries: 8,
+                buffers: 12,
+                buffer_size: 512,
+                hot_buffers: 5,
+                ..Shards::default()
+            };
+            churn(Shards { backend: backend.clone(), ..tiny }, 500, seed);
+        }
     });
 }

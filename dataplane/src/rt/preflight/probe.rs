@@ -84,8 +84,7 @@ type Seen = (u64, i32, u32);
 
 impl Probe {
     fn new(ring: IoUring) -> Result<Probe, String> {
-        let buffers =
-            BufferRing::register(&ring, 2).map_err(|e| unexpected("a buffer ring", &e.to_string()))?;
+        let buffers = BufferRing::register(&ring, 2).map_err(|e| failed("a buffer ring", &e))?;
         let handle = Handle::new().map_err(|e| e.to_string())?;
         handle.end();
         let pool = Pool::new(2, 4096, &handle).map_err(|e| e.to_string())?;
@@ -173,7 +172,7 @@ impl Probe {
         // SAFETY: no argument is passed.
         let entered =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(length, 0, ring::GETEVENTS, None) };
-        entered.map(drop).map_err(|e| unexpected("a submission", &e.to_string()))
+        entered.map(drop).map_err(|e| failed("a submission", &e))
     }
 
     fn seen(&mut self) -> Vec<Seen> {
@@ -191,12 +190,20 @@ impl Probe {
             match self.ring.submitter().submit_with_args(1, &args) {
                 Err(e) if e.raw_os_error() == Some(libc::ETIME) => return Ok(None),
                 Err(e) if e.raw_os_error() != Some(libc::EINTR) => {
-                    return Err(unexpected("waiting with a time limit", &e.to_string()));
+                    return Err(failed("waiting with a time limit", &e));
                 }
                 _ => {}
             }
         }
         Ok(None)
+    }
+}
+
+/// A call that fails where a ring could be made.
+fn failed(what: &str, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOMEM) => refused(error),
+        _ => unexpected(what, &error.to_string()),
     }
 }
 
