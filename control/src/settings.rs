@@ -265,7 +265,7 @@ pub struct DataPlane {
     pub backend: String,
     /// Number of shards (`--shards`), at least 1.
     pub shards: usize,
-    /// A log line at debug level for every step of every call (`--trace-steps`, used by `demo`).
+    /// A log line for every step of every call (`--trace-steps`, used by `demo`).
     pub trace_steps: bool,
 }
 

@@ -442,7 +442,7 @@ pub struct OwnFlags {
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Find and announce names by multicast DNS
-    #[arg(long, value_enum, default_value_t = Switch::On)]
+    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true, default_value_t = Switch::On)]
     pub mdns: Switch,
     /// Directory in which the sidecars of one host find each other, or off [default: in the runtime directory]
     #[arg(long, value_name = "DIR|off")]
@@ -456,7 +456,7 @@ pub struct OwnFlags {
     /// Directory with ca.crt, issuer.crt and issuer.key (a Sentry's, for instance): certificates are issued under these
     #[arg(long, value_name = "DIR")]
     pub issuer_credentials: Option<PathBuf>,
-    /// Write a log line at debug level for every step of every call (demo shows them)
+    /// Write a log line for every step of every call (demo shows them)
     #[arg(long, hide_short_help = true)]
     pub trace_steps: bool,
 }

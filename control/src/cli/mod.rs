@@ -104,7 +104,8 @@ fn chosen(verb: Verb, matches: &ArgMatches) -> Command {
     match verb {
         Verb::Run(mut run) => {
             run.flags.given = given(matches);
-            Command::Supervise(Box::new(run.into()))
+            shell::daprd_prints(&run.flags)
+                .map_or_else(|| Command::Supervise(Box::new(run.into())), Command::Done)
         }
         Verb::Daprd(mut daprd) => {
             daprd.flags.given = given(matches);
@@ -119,7 +120,7 @@ fn chosen(verb: Verb, matches: &ArgMatches) -> Command {
         Verb::Check(check) => Command::Check(check),
         Verb::Version => Command::Done(shell::version()),
         Verb::Completions { shell } => Command::Done(shell::completions(shell)),
-        Verb::Man => Command::Done(shell::man()),
+        Verb::Man { verb } => Command::Done(shell::man(verb.as_deref())),
     }
 }
 

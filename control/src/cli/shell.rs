@@ -19,9 +19,20 @@ pub(super) fn completions(shell: clap_complete::Shell) -> i32 {
     super::out(&String::from_utf8_lossy(&script))
 }
 
-pub(super) fn man() -> i32 {
+/// The page of the whole, or of one verb.
+pub(super) fn man(verb: Option<&str>) -> i32 {
+    let mut whole = super::command();
+    whole.build();
+    let chosen = match verb {
+        None => Some(whole),
+        Some(verb) => whole.find_subcommand(verb).cloned(),
+    };
+    let Some(chosen) = chosen else {
+        super::complain(&format!("no verb {:?}; see outrigger --help", verb.unwrap_or_default()));
+        return 2;
+    };
     let mut page = Vec::new();
-    match clap_mangen::Man::new(super::command()).render(&mut page) {
+    match clap_mangen::Man::new(chosen).render(&mut page) {
         Ok(()) => super::out(&String::from_utf8_lossy(&page)),
         Err(error) => super::complain(&format!("the manual page cannot be made: {error}")),
     }

@@ -161,6 +161,7 @@ fn what_is_not_understood_ends_with_code_two() {
         vec!["outrigger", "nonsense"],
         vec!["outrigger", "run", "stray"],
         vec!["outrigger"],
+        vec!["outrigger", "man", "nonsense"],
     ] {
         assert!(matches!(parsed(&line), Command::Done(2)), "{line:?}");
     }
@@ -175,6 +176,9 @@ fn what_only_prints_ends_with_code_zero() {
         vec!["daprd", "--help"],
         vec!["outrigger", "--help"],
         vec!["outrigger", "version"],
+        vec!["outrigger", "man"],
+        vec!["outrigger", "man", "run"],
+        vec!["outrigger", "completions", "zsh"],
     ] {
         assert!(matches!(parsed(&line), Command::Done(0)), "{line:?}");
     }

@@ -66,8 +66,12 @@ pub(super) enum Verb {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page (of a verb)
+    #[command(after_help = "Examples:\n  outrigger man | man -l -\n  outrigger man run > outrigger-run.1")]
+    Man {
+        /// run, daprd, status, …
+        verb: Option<String>,
+    },
     /// The control process of a sidecar; started by run and daprd
     #[command(
         hide = true,
@@ -174,7 +178,7 @@ pub struct DataplaneArgs {
     /// debug, info, warn, error or fatal
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Write a log line at debug level for every step of every call
+    /// Write a log line for every step of every call
     #[arg(long)]
     pub trace_steps: bool,
     /// Process id of the supervisor; this process ends when that one does

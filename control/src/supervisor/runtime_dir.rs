@@ -28,6 +28,9 @@ impl RuntimeDir {
     /// The base belongs to somebody else, or nothing can be made there.
     pub(crate) fn create(base: &Path, app_id: &str) -> io::Result<RuntimeDir> {
         private(base)?;
+        // One at a time: a directory that is being made looks like one that was left until it is locked.
+        let turn = File::create(base.join(LOCK)).map_err(|e| about(base, &e))?;
+        turn.lock().map_err(|e| about(base, &e))?;
         sweep(base);
         let short: String = app_id.chars().filter(char::is_ascii).take(40).collect();
         for attempt in 0..100 {
