@@ -139,6 +139,10 @@ pub struct Snapshot {
     /// Delta only: entries that are no longer there.
     #[prost(message, repeated, tag = "12")]
     pub removed_routes: ::prost::alloc::vec::Vec<AppRef>,
+    /// Further parts follow, with the same version and base, that hold nothing but routes. The snapshot is applied, and
+    /// answered once, when the last part has come.
+    #[prost(bool, tag = "13")]
+    pub more: bool,
 }
 /// Who this sidecar speaks for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,8 +1,10 @@
 //! The local channel between control and data plane: messages, frames and the state machines of both ends. The schema,
 //! `proto/schema/control.proto`, documents the protocol; it is public, and foreign control processes may speak it.
 
+pub mod convert;
 pub mod frame;
 mod generated;
+pub mod session;
 
 pub use generated::*;
 
@@ -10,6 +12,9 @@ use core::fmt;
 
 /// Protocol version of this build, the highest it understands.
 pub const PROTOCOL: u32 = 1;
+
+/// What this build's data plane understands of `Snapshot.requires`.
+pub const CAPABILITIES: &[&str] = &["delta", "parts"];
 
 // Written by hand: these messages carry secrets, and a secret is never printed.
 
