@@ -67,7 +67,7 @@ impl Stage {
 
     fn runtime_dirs(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.scratch.path().join("outrigger")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 }
 
