@@ -135,3 +135,12 @@ fn an_expired_identity_is_still_one_and_says_when_it_ended() {
     assert_eq!(a.id(), &id("a"));
     assert!(!format!("{a:?}").contains("key"));
 }
+
+#[test]
+fn keys_of_both_pkcs8_versions_are_read() {
+    let mut material = Authority::new().app("a");
+    let second = material.key.clone();
+    material.key = super::openssl::first_version(&second);
+    assert_ne!(material.key, second);
+    assert!(Identity::new(&material).is_ok());
+}
