@@ -4,6 +4,7 @@
 pub mod convert;
 pub mod frame;
 mod generated;
+pub mod report;
 pub mod session;
 
 pub use generated::*;
