@@ -1,6 +1,6 @@
 //! Waiting for time.
 
-use super::local::{try_with_net, with_net};
+use super::local::{self, with_net};
 use super::net::Due;
 use super::now;
 use super::tick::Tick;
@@ -38,15 +38,10 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if self.id == TimerId::NONE {
-            return;
+        if self.id != TimerId::NONE {
+            // what it kept, a waker, is dropped when the borrow has ended
+            drop(local::try_with(|local| local.net.borrow_mut().timers.cancel(self.id)));
         }
-        try_with_net(|net| {
-            // the waker is woken rather than dropped in here: dropping might run foreign code inside the borrow
-            if let Some(Due::Wake(waker)) = net.timers.cancel(self.id) {
-                net.wakers.push(waker);
-            }
-        });
     }
 }
 

@@ -8,18 +8,19 @@ mod accept;
 mod close;
 mod completions;
 mod epoll;
+mod port;
 mod receive;
 mod send;
 mod slot;
 
 pub(super) use epoll::Epoll;
+pub(super) use port::{Port, Submitted};
 pub(super) use slot::{Dial, Fin, Life, Phase, Rx, Slot, Slots, Tx, Work};
 
 use super::address::RawAddress;
 use super::handle::{Handle, ShardId};
 use super::listener::Accepted;
 use super::pool::Pool;
-use super::ring::Ring;
 use super::tick::Tick;
 use super::wheel::{TimerId, Wheel};
 use std::collections::VecDeque;
@@ -35,109 +36,6 @@ pub(super) enum Due {
     Slot(u32, u32),
     /// A task that sleeps.
     Wake(Waker),
-}
-
-/// How a submitted send stands right after it was submitted.
-pub(super) enum Submitted {
-    /// Silence after the submitting call will mean "sent whole".
-    Unconfirmed,
-    /// So many bytes were taken; all, or the socket is full.
-    Taken(usize),
-    /// It failed with this error number.
-    Failed(i32),
-}
-
-/// The kernel side of the sockets.
-pub(super) enum Port {
-    Epoll(Epoll),
-    Ring(Box<Ring>),
-}
-
-impl Port {
-    fn attach(&mut self, at: u32, slot: &mut Slot) -> io::Result<()> {
-        match self {
-            Port::Epoll(epoll) => epoll.attach(at, slot),
-            Port::Ring(_) => Ok(()),
-        }
-    }
-
-    /// Asks for what arrives. Leaves `slot.rx` armed.
-    fn arm_recv(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(epoll) => epoll.arm(at, slot),
-            Port::Ring(ring) => ring.arm_recv(at, slot),
-        }
-    }
-
-    fn arm_accept(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(epoll) => epoll.arm(at, slot),
-            Port::Ring(ring) => ring.arm_accept(at, slot),
-        }
-    }
-
-    /// Asks for nothing more to arrive or to be accepted. Leaves `slot.rx` cancelling or idle.
-    fn cancel_rx(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(_) => slot.rx = Rx::Idle,
-            Port::Ring(ring) => ring.cancel_rx(at, slot),
-        }
-    }
-
-    /// Starts to connect; the result is in the slot's dial, now or later.
-    fn connect(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(_) => Epoll::connect(slot),
-            Port::Ring(ring) => ring.connect(at, slot),
-        }
-    }
-
-    /// Gives what is flying to the kernel.
-    fn send(&mut self, at: u32, slot: &mut Slot) -> Submitted {
-        match self {
-            Port::Epoll(_) => Epoll::send(slot),
-            Port::Ring(ring) => ring.send(at, slot),
-        }
-    }
-
-    /// Has the rest of what is flying sent as room comes.
-    fn resume_send(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(_) => {} // tried again when epoll says writable
-            Port::Ring(ring) => ring.resume_send(at, slot),
-        }
-    }
-
-    /// Takes back a blocked send or a connect under way.
-    fn cancel_work(&mut self, at: u32, slot: &mut Slot) {
-        match self {
-            Port::Epoll(_) => Epoll::cancel_work(slot),
-            Port::Ring(ring) => ring.cancel_work(at, slot),
-        }
-    }
-
-    fn close(&mut self, fd: OwnedFd) {
-        match self {
-            Port::Epoll(_) => drop(fd),
-            Port::Ring(ring) => ring.close(fd),
-        }
-    }
-
-    /// Buffers that a receive can get.
-    fn buffers_ready(&mut self, pool: &Pool) -> usize {
-        match self {
-            Port::Epoll(_) => pool.free(),
-            Port::Ring(ring) => ring.buffers_ready(pool),
-        }
-    }
-
-    /// Has the kernel been given everything?
-    fn is_flushed(&mut self) -> bool {
-        match self {
-            Port::Epoll(_) => true,
-            Port::Ring(ring) => ring.is_flushed(),
-        }
-    }
 }
 
 /// All sockets and timers of a shard.
