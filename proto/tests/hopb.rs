@@ -38,7 +38,9 @@ fn recorded_bytes(data: &[u8], like: &Value) -> Value {
 
 fn metadata(metadata: &Metadata<'_>) -> Value {
     let text = |value: &[u8]| Value::from(String::from_utf8(value.to_vec()).unwrap());
-    let entries = metadata.entries().map(|entry| (entry.key.to_owned(), entry.values().map(text).collect()));
+    let entries = metadata
+        .entries()
+        .map(|entry| (String::from_utf8(entry.key.to_vec()).unwrap(), entry.values().map(text).collect()));
     Value::Object(entries.collect())
 }
 

@@ -278,7 +278,7 @@ fn same_request(round: u32, ours: &request::Invoke<'_>, theirs: &by_prost::Inter
     let entries: HashMap<String, Vec<String>> = ours
         .metadata
         .entries()
-        .map(|entry| (entry.key.to_owned(), entry.values().map(text).collect()))
+        .map(|entry| (String::from_utf8(entry.key.to_vec()).unwrap(), entry.values().map(text).collect()))
         .collect();
     let expected: HashMap<String, Vec<String>> =
         theirs.metadata.iter().map(|(key, list)| (key.clone(), list.values.clone())).collect();

@@ -1,6 +1,7 @@
 //! What is the same in every call to one callee: encoded once, spliced into each first message.
 
 use super::wire;
+use crate::http1::names::Known;
 
 /// Who the calling sidecar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Fixed {
 }
 
 /// The names of [`Fixed::values`].
-pub(super) const FORWARDED: [&str; 3] = ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded"];
+pub(super) const FORWARDED: [Known; 3] = [Known::XForwardedFor, Known::XForwardedHost, Known::Forwarded];
 
 impl Fixed {
     /// What `own` adds to calls of the app `callee` (without namespace).
@@ -51,7 +52,7 @@ impl Fixed {
         let values = [own.host_address.into(), own.host_name.into(), forwarded(own)];
         let mut encoded = Vec::new();
         for (name, value) in FORWARDED.iter().zip(&values) {
-            entry(&mut encoded, name, value);
+            entry(&mut encoded, name.spelling(), value);
         }
         Fixed { identity, forwarded: encoded, values }
     }

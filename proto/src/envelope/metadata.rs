@@ -2,6 +2,7 @@
 
 use super::wire::{Field, Fields};
 use super::{OpenError, Peer, text};
+use crate::http1::hop::Listed;
 use crate::http1::names::Known;
 
 /// The field number of `metadata` in requests and of `headers` in responses.
@@ -13,22 +14,51 @@ pub struct Metadata<'a> {
     message: &'a [u8],
     /// Names that occur ([`Known::bit`]).
     present: u64,
+    /// The values of the names that are asked for in every call, found while the message was checked.
+    noticed: [&'a [u8]; NOTICED],
+}
+
+const NOTICED: usize = 10;
+
+/// Where the values of a name are kept. Of the sidecars' own keys only those spelled exactly so count, the last one
+/// as in a protobuf map; of other names the first one, in any case.
+#[inline]
+fn place(known: Known) -> Option<(usize, Option<&'static [u8]>)> {
+    Some(match known {
+        Known::ContentLength => (0, None),
+        Known::UserAgent => (1, None),
+        Known::Baggage => (2, None),
+        Known::Traceparent => (3, None),
+        Known::Tracestate => (4, None),
+        Known::GrpcTraceBin => (5, None),
+        Known::DaprCallerAppId => (6, Some(b"dapr-caller-app-id")),
+        Known::DaprCallerNamespace => (7, Some(b"dapr-caller-namespace")),
+        Known::DaprCalleeAppId => (8, Some(b"dapr-callee-app-id")),
+        Known::OutriggerVerb => (9, Some(b"outrigger-verb")),
+        _ => return None,
+    })
 }
 
 /// One name with its values.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// As spelled on the wire: canonical from HTTP clients, lower case from gRPC clients and from sidecars.
-    pub key: &'a str,
+    /// As spelled on the wire: canonical from HTTP clients, lower case from gRPC clients and from sidecars. UTF-8.
+    pub key: &'a [u8],
     /// Which known name it is, in any case.
     pub known: Known,
     list: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
-    /// Reads one map entry and checks its values.
+    /// Reads one map entry and checks it.
+    #[inline]
     pub(super) fn open(entry: &'a [u8], peer: Peer) -> Result<Entry<'a>, OpenError> {
         let entry = Entry::read(entry)?;
+        super::utf8(entry.key)?;
+        if let Some(value) = only_value(entry.list) {
+            super::value(value, peer)?;
+            return Ok(entry);
+        }
         let mut values = Fields::new(entry.list);
         while let Some(field) = values.next()? {
             if let Field::Bytes(1, bytes) = field {
@@ -38,8 +68,21 @@ impl<'a> Entry<'a> {
         Ok(entry)
     }
 
+    /// The usual entry is its key and its list, both short.
     #[inline]
     fn read(entry: &'a [u8]) -> Result<Entry<'a>, OpenError> {
+        if let [KEY, length @ 0..0x80, rest @ ..] = entry
+            && let Some((key, [LIST, length @ 0..0x80, list @ ..])) =
+                rest.split_at_checked(usize::from(*length))
+            && list.len() == usize::from(*length)
+        {
+            return Ok(Entry { key, known: Known::of(key), list });
+        }
+        Entry::read_any(entry)
+    }
+
+    #[cold]
+    fn read_any(entry: &'a [u8]) -> Result<Entry<'a>, OpenError> {
         let (mut fields, mut key, mut list) = (Fields::new(entry), &b""[..], &b""[..]);
         while let Some(field) = fields.next()? {
             match field {
@@ -48,40 +91,91 @@ impl<'a> Entry<'a> {
                 _ => {}
             }
         }
-        Ok(Entry { key: text(key)?, known: Known::of(key), list })
+        Ok(Entry { key, known: Known::of(key), list })
     }
 
     /// Its values, in order. UTF-8 from a daprd; any bytes from an Outrigger.
-    pub fn values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        values(self.list)
+    #[inline]
+    pub fn values(&self) -> Values<'a> {
+        Values(Fields::new(self.list))
     }
 
-    /// Its first value.
-    pub fn first(&self) -> Option<&'a [u8]> {
-        self.values().next()
+    /// Its value where it has exactly one, in the usual form.
+    #[inline]
+    pub(crate) fn only_value(&self) -> Option<&'a [u8]> {
+        only_value(self.list)
     }
 }
 
-fn values<'a>(list: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let mut fields = Fields::new(list);
-    core::iter::from_fn(move || {
+const KEY: u8 = super::wire::tag(1);
+const LIST: u8 = super::wire::tag(2);
+
+/// The value of a list that holds one short value and nothing else.
+#[inline]
+fn only_value(list: &[u8]) -> Option<&[u8]> {
+    match list {
+        [KEY, length @ 0..0x80, value @ ..] if value.len() == usize::from(*length) => Some(value),
+        _ => None,
+    }
+}
+
+/// The values of an entry.
+#[derive(Clone, Debug)]
+pub struct Values<'a>(Fields<'a>);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            match fields.next() {
+            match self.0.next() {
                 Ok(Some(Field::Bytes(1, value))) => return Some(value),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None, // checked when the message was opened
             }
         }
-    })
+    }
+}
+
+/// The entries of a message.
+#[derive(Clone, Debug)]
+pub struct Entries<'a>(Fields<'a>);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            match self.0.next() {
+                Ok(Some(Field::Bytes(number, entry))) if number == u32::from(FIELD) => {
+                    return Entry::read(entry).ok();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None, // checked when the message was opened
+            }
+        }
+    }
 }
 
 impl<'a> Metadata<'a> {
     pub(super) fn new(message: &'a [u8]) -> Metadata<'a> {
-        Metadata { message, present: 0 }
+        Metadata { message, ..Metadata::default() }
     }
 
-    pub(super) fn noticed(&mut self, known: Known) {
-        self.present |= known.bit();
+    /// Takes notice of a checked entry.
+    pub(super) fn notice(&mut self, entry: &Entry<'a>) {
+        if let Some((place, exact)) = place(entry.known) {
+            let counts = match exact {
+                Some(key) => entry.key == key,
+                None => !self.has(entry.known),
+            };
+            if let Some(noticed) = self.noticed.get_mut(place).filter(|_| counts) {
+                *noticed = entry.list;
+            }
+        }
+        self.present |= entry.known.bit();
     }
 
     /// Whether there is no entry.
@@ -90,53 +184,43 @@ impl<'a> Metadata<'a> {
     }
 
     /// Whether an entry of that name is there, in any case.
+    #[inline]
     pub fn has(&self, known: Known) -> bool {
         known.is_in(self.present)
     }
 
-    /// The entries in the order of the wire. An entry without values is left out.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let mut fields = Fields::new(self.message);
-        core::iter::from_fn(move || {
-            loop {
-                match fields.next() {
-                    Ok(Some(Field::Bytes(number, entry))) if number == u32::from(FIELD) => {
-                        return Entry::read(entry).ok();
-                    }
-                    Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => return None, // checked when the message was opened
-                }
-            }
-        })
+    /// The entries in the order of the wire.
+    #[inline]
+    pub fn entries(&self) -> Entries<'a> {
+        Entries(Fields::new(self.message))
     }
 
-    /// The values of a name in any case; of every entry, should there be several that differ in case.
-    pub fn all(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let entries = self.has(known).then(|| self.entries());
-        entries
-            .into_iter()
-            .flatten()
-            .filter(move |entry| entry.known == known)
-            .flat_map(|entry| entry.values())
-    }
-
-    /// The first value of a name in any case.
+    /// The first value of a name in any case; of the sidecars' own keys (`dapr-caller-…`, `dapr-callee-app-id`,
+    /// `outrigger-verb`) of the one that a sidecar wrote.
     pub fn first(&self, known: Known) -> Option<&'a [u8]> {
-        self.all(known).next()
+        if !self.has(known) {
+            return None;
+        }
+        match place(known) {
+            Some((place, _)) => Values(Fields::new(self.noticed.get(place)?)).next(),
+            None => self.entries().find(|entry| entry.known == known)?.values().next(),
+        }
     }
 
-    /// The values of a key spelled exactly so; the last such entry counts, as in a protobuf map.
-    pub fn exactly(&self, key: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let entry = self.entries().filter(|entry| entry.key == key).last();
-        entry.into_iter().flat_map(|entry| entry.values())
+    /// The first value of a key spelled exactly so; the last such entry counts, as in a protobuf map.
+    pub fn exactly(&self, key: &[u8]) -> Option<&'a [u8]> {
+        self.entries().filter(|entry| entry.key == key).last()?.values().next()
     }
 
-    /// Whether a `Connection` value lists `name`.
-    pub fn connection_lists(&self, name: &[u8]) -> bool {
-        self.has(Known::Connection)
-            && self
-                .all(Known::Connection)
-                .any(|value| crate::http1::head::list(value).any(|item| item.eq_ignore_ascii_case(name)))
+    /// The names that its `Connection` values list.
+    #[inline]
+    pub fn listed(&self) -> Listed<'a> {
+        if self.has(Known::Connection) {
+            let lines = self.entries().filter(|entry| entry.known == Known::Connection);
+            Listed::collect(lines.flat_map(|entry| entry.values()))
+        } else {
+            Listed::default()
+        }
     }
 }
 

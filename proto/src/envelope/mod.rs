@@ -37,6 +37,7 @@
 //! # let _ = message;
 //! ```
 
+mod entries;
 mod fixed;
 mod metadata;
 pub mod payload;
@@ -52,7 +53,7 @@ use core::fmt;
 
 pub use fixed::{Fixed, Identity};
 pub(crate) use metadata::any;
-pub use metadata::{Entry, Metadata};
+pub use metadata::{Entries, Entry, Metadata, Values};
 pub use verb::Verb;
 
 /// What the other end of the mesh hop is.
@@ -163,11 +164,18 @@ impl From<wire::Malformed> for OpenError {
 }
 
 /// A string field that holds a header value: UTF-8 from a daprd, any bytes from an Outrigger.
+#[inline]
 pub(crate) fn value(bytes: &[u8], peer: Peer) -> Result<&[u8], OpenError> {
     if peer == Peer::Daprd {
-        text(bytes)?;
+        utf8(bytes)?;
     }
     Ok(bytes)
+}
+
+/// A string field that is wanted as bytes.
+#[inline]
+pub(crate) fn utf8(bytes: &[u8]) -> Result<(), OpenError> {
+    if bytes.is_ascii() || core::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(OpenError::NotUtf8) }
 }
 
 /// A string field: UTF-8, as Go's decoder demands.

@@ -114,13 +114,12 @@ pub fn canonical_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Appends a header name in Go's canonical spelling: a capital at the beginning and after every dash.
 #[inline]
 pub fn canonical(out: &mut Vec<u8>, name: &[u8]) {
-    let at = out.len();
-    out.extend_from_slice(name);
     let mut upper = true;
-    for byte in out.iter_mut().skip(at) {
-        *byte = if upper { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+    out.extend(name.iter().map(|byte| {
+        let spelled = if upper { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
         upper = *byte == b'-';
-    }
+        spelled
+    }));
 }
 
 /// `Content-Length: N`.
@@ -165,41 +164,43 @@ pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend(digits.iter().skip(digits.len() - used));
 }
 
-/// Whether a header name is a token (RFC 9110 section 5.6.2) and may be written.
-pub fn is_name(name: &[u8]) -> bool {
-    const fn token(byte: u8) -> bool {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-    }
-    #[allow(clippy::indexing_slicing)] // counts to 256, evaluated when compiled
-    const TOKEN: [bool; 256] = {
+/// A set of bytes.
+pub(crate) struct Bytes([bool; 256]);
+
+impl Bytes {
+    /// Letters, digits, and what is listed.
+    #[allow(clippy::indexing_slicing)] // evaluated when compiled
+    pub(crate) const fn alphanumeric_and(others: &[u8]) -> Bytes {
         let mut table = [false; 256];
         let mut byte = 0;
-        while byte < 256 {
-            table[byte] = token(byte as u8);
+        while byte < 128 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
             byte += 1;
         }
-        table
-    };
+        let mut at = 0;
+        while at < others.len() {
+            table[others[at] as usize] = true;
+            at += 1;
+        }
+        Bytes(table)
+    }
+
+    /// Whether a byte is in the set.
+    #[inline]
     #[allow(clippy::indexing_slicing)] // a u8 indexes a table of 256
-    let fine = !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)]);
-    fine
+    pub(crate) const fn has(&self, byte: u8) -> bool {
+        self.0[byte as usize]
+    }
+}
+
+/// Bytes of a token (RFC 9110 section 5.6.2).
+const TOKEN: Bytes = Bytes::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+/// Bytes of a `Host` value, as Go takes them.
+pub(crate) const HOST: Bytes = Bytes::alphanumeric_and(b"!$%&'()*+,-.:;=[]_~");
+
+/// Whether a header name is a token (RFC 9110 section 5.6.2) and may be written.
+pub fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| TOKEN.has(*byte))
 }
 
 /// Whether a header value has no control character but tab and may be written (RFC 9110 section 5.5).

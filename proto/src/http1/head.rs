@@ -122,7 +122,7 @@ impl<'s, 'b> Headers<'s, 'b> {
             let known = Known::of(line.name.as_bytes());
             *kind = known;
             let bit = spread(line.name.as_bytes());
-            repeats |= seen & bit != 0;
+            repeats |= seen & bit != 0 && occurs(lines.get(..at).unwrap_or_default(), line.name);
             seen |= bit;
             if known.is_in(present | Known::Other.bit()) {
                 continue;
@@ -167,7 +167,7 @@ impl<'s, 'b> Headers<'s, 'b> {
         self.present
     }
 
-    /// `false`: no name occurs twice. `true`: one may.
+    /// `false`: no name occurs twice. `true`: one does, or in a head of very many lines may.
     #[inline]
     pub fn may_repeat(&self) -> bool {
         self.repeats
@@ -205,6 +205,11 @@ impl<'s, 'b> Headers<'s, 'b> {
 /// The elements of a comma separated list, without white space around them; empty ones are left out.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// Whether a name occurs in lines; of very many lines it is not worth knowing.
+fn occurs(lines: &[httparse::Header<'_>], name: &str) -> bool {
+    lines.len() > ON_STACK || lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
 }
 
 /// One of 64 bits by length, first and last letter: equal names have equal bits.

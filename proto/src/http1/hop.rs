@@ -1,6 +1,6 @@
 //! Hop-by-hop headers: what daprd drops (spec/invocation 1.12.4) and what RFC 9110 section 7.6.1 demands.
 
-use super::head::Headers;
+use super::head::{Headers, list};
 use super::names::Known;
 
 /// Names that never pass a sidecar, in either direction.
@@ -23,29 +23,47 @@ const KEPT: u64 = Known::ContentType.bit()
     | Known::Traceparent.bit()
     | Known::Tracestate.bit();
 
-/// The names that a message's `Connection` lines list. They apply to that message's own headers only, never to what
-/// a sidecar adds.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed<'s, 'b> {
-    headers: Option<Headers<'s, 'b>>,
+/// The names that a message's `Connection` lines list, without its own options. They apply to that message's own
+/// headers only, never to what a sidecar adds.
+#[derive(Clone, Debug, Default)]
+pub struct Listed<'b> {
+    /// Sorted without regard to case; does not allocate while empty.
+    names: Vec<&'b [u8]>,
 }
 
-impl<'s, 'b> Listed<'s, 'b> {
-    /// The names listed in this head; cheap when there is no `Connection` line or only an option of its own.
-    pub fn of(headers: &Headers<'s, 'b>) -> Listed<'s, 'b> {
-        let plain =
-            |item: &[u8]| item.eq_ignore_ascii_case(b"keep-alive") || item.eq_ignore_ascii_case(b"close");
-        let listed = headers.has(Known::Connection)
-            && headers.all(Known::Connection).any(|value| super::head::list(value).any(|item| !plain(item)));
-        Listed { headers: listed.then_some(*headers) }
+impl<'b> Listed<'b> {
+    /// The names listed in a head.
+    pub fn of(headers: &Headers<'_, 'b>) -> Listed<'b> {
+        if headers.has(Known::Connection) {
+            Listed::collect(headers.all(Known::Connection))
+        } else {
+            Listed::default()
+        }
+    }
+
+    /// The names listed in values of `Connection`.
+    pub fn collect(values: impl Iterator<Item = &'b [u8]>) -> Listed<'b> {
+        let plain = |item: &&[u8]| {
+            [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|option| item.eq_ignore_ascii_case(option))
+        };
+        let mut names: Vec<_> = values.flat_map(list).filter(|item| !plain(item)).collect();
+        names.sort_unstable_by(|a, b| order(a, b));
+        Listed { names }
     }
 
     /// Whether a header line must be dropped because it is listed.
     #[inline]
-    pub fn drops(&self, known: Known, name: &str) -> bool {
-        match &self.headers {
-            None => false,
-            Some(headers) => !known.is_in(KEPT) && headers.connection_lists(name.as_bytes()),
-        }
+    pub fn drops(&self, known: Known, name: &[u8]) -> bool {
+        !self.names.is_empty() && !known.is_in(KEPT) && self.lists(name)
     }
+
+    /// Whether a name is listed.
+    pub fn lists(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|listed| order(listed, name)).is_ok()
+    }
+}
+
+/// Compares names without regard to case.
+pub(crate) fn order(a: &[u8], b: &[u8]) -> core::cmp::Ordering {
+    a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase))
 }

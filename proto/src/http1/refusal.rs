@@ -1,5 +1,6 @@
 //! Heads that are not served: what a proxy has to insist on, and the answer each refusal deserves.
 
+use super::encode;
 use super::head::{Headers, Length, MAX_LINES, Version};
 use super::names::Known;
 use core::fmt;
@@ -51,11 +52,11 @@ impl HeadError {
     /// Appends the whole answer to a client: head and plain text, `Connection: close` (vectors http1/…).
     pub fn answer(&self, out: &mut Vec<u8>) {
         let text = self.answer_text();
-        super::encode::status_line(out, self.status());
-        super::encode::line(out, b"Content-Type", b"text/plain; charset=utf-8");
-        super::encode::content_length(out, text.len() as u64);
-        super::encode::line(out, b"Connection", b"close");
-        super::encode::end(out);
+        encode::status_line(out, self.status());
+        encode::line(out, b"Content-Type", b"text/plain; charset=utf-8");
+        encode::content_length(out, text.len() as u64);
+        encode::line(out, b"Connection", b"close");
+        encode::end(out);
         out.extend_from_slice(text.as_bytes());
     }
 
@@ -63,7 +64,7 @@ impl HeadError {
         let status = self.status();
         match self {
             HeadError::TransferCoding => "Unsupported transfer encoding".into(),
-            _ => format!("{status} {}: {self}", super::encode::reason(status).unwrap_or_default()),
+            _ => format!("{status} {}: {self}", encode::reason(status).unwrap_or_default()),
         }
     }
 }
@@ -121,8 +122,11 @@ pub(super) fn host(headers: &Headers<'_, '_>, version: Version) -> Result<(), He
     if headers.may_repeat() && headers.all(Known::Host).nth(1).is_some() {
         return Err(HeadError::Malformed("too many Host headers"));
     }
-    let fine = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte));
-    if fine { Ok(()) } else { Err(HeadError::Malformed("malformed Host header")) }
+    if host.iter().all(|byte| encode::HOST.has(*byte)) {
+        Ok(())
+    } else {
+        Err(HeadError::Malformed("malformed Host header"))
+    }
 }
 
 /// The body length of a request: strict, because a difference of opinion with the client is a smuggled request.

@@ -12,7 +12,8 @@ pub struct BadEscape(pub String);
 /// # Errors
 /// A `%` without two hex digits.
 pub fn decode(text: &str, plus: bool) -> Result<Cow<'_, [u8]>, BadEscape> {
-    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
+    let encoded = text.as_bytes().contains(&b'%') || (plus && text.as_bytes().contains(&b'+'));
+    if !encoded {
         return Ok(Cow::Borrowed(text.as_bytes()));
     }
     let mut out = Vec::with_capacity(text.len());

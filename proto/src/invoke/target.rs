@@ -28,9 +28,16 @@ pub struct Malformed;
 /// Anything else.
 pub fn split(target: &str) -> Result<Path<'_>, Malformed> {
     let local = local_part(target).ok_or(Malformed)?;
-    let (raw, query) = local.split_once('?').unwrap_or((local, ""));
-    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    let Some((raw, query)) = cut(local, b'?') else { return Ok(Path { raw: local, query: "" }) };
+    let query = cut(query, b'#').map_or(query, |(query, _)| query);
     Ok(Path { raw, query })
+}
+
+/// Splits at the first `byte`, an ASCII one. Targets are short: a plain loop beats a searcher.
+#[inline]
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|other| other == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 fn local_part(target: &str) -> Option<&str> {
@@ -134,21 +141,31 @@ pub fn find<'a>(path: &Path<'a>, headers: &Headers<'_, 'a>) -> Result<Target<'a>
     if let Some(id) = headers.first(Known::Authorization).and_then(basic_auth) {
         return Target::new(Form::BasicAuth, Cow::Owned(id), decoded, path.query);
     }
-    let (id, method) = match decoded {
-        Cow::Borrowed(path) => parts(path).map(|(id, method)| (lossy(id), Cow::Borrowed(method))),
-        Cow::Owned(ref path) => {
-            parts(path).map(|(id, method)| (owned(lossy(id)), Cow::Owned(method.to_vec())))
+    match decoded {
+        Cow::Borrowed(_) => {
+            let (id, method) = parts(path.raw.as_bytes()).ok_or(TargetError::NoAppId)?;
+            let (id, method) = (within(path.raw, id), within(path.raw, method));
+            climbing(method)?;
+            Ok(Target { form: Form::Path, id: unescaped(id), method: cleaned(method), query: path.query })
+        }
+        Cow::Owned(decoded) => {
+            let (id, method) = parts(&decoded).ok_or(TargetError::NoAppId)?;
+            let id = owned(unescaped(&String::from_utf8_lossy(decoded.get(id).unwrap_or_default())));
+            let method = decoded.get(method).unwrap_or_default();
+            climbing(&String::from_utf8_lossy(method))?;
+            Target::new(Form::Path, id, Cow::Owned(method.to_vec()), path.query)
         }
     }
-    .ok_or(TargetError::NoAppId)?;
-    if core::str::from_utf8(&method).is_ok_and(method::climbs) {
-        return Err(TargetError::Climbs);
-    }
-    let id = match id {
-        Cow::Borrowed(id) => unescaped(id),
-        Cow::Owned(id) => owned(unescaped(&id)),
-    };
-    Target::new(Form::Path, id, method, path.query)
+}
+
+/// A part of a path that [`parts`] found between ASCII letters.
+fn within(path: &str, part: core::ops::Range<usize>) -> &str {
+    path.get(part).unwrap_or_default()
+}
+
+fn climbing(method: &str) -> Result<(), TargetError> {
+    let climbs = !method::is_plain(method.as_bytes()) && method::climbs(method);
+    if climbs { Err(TargetError::Climbs) } else { Ok(()) }
 }
 
 impl<'a> Target<'a> {
@@ -174,12 +191,11 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
-}
-
 /// `path.Clean` without leading slash; nothing for "here".
 fn cleaned(path: &str) -> Cow<'_, str> {
+    if method::is_plain(path.as_bytes()) {
+        return Cow::Borrowed(path);
+    }
     match method::clean(path) {
         Cow::Borrowed(".") => Cow::Borrowed(""),
         Cow::Borrowed(clean) => Cow::Borrowed(clean.strip_prefix('/').unwrap_or(clean)),
@@ -190,13 +206,14 @@ fn cleaned(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// Id and raw method of a decoded path; surplus slashes before the id are skipped.
-fn parts(path: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Where id and raw method are in a decoded path; surplus slashes before the id are skipped.
+fn parts(path: &[u8]) -> Option<(core::ops::Range<usize>, core::ops::Range<usize>)> {
     const WORD: &[u8] = b"/method/";
     let rest = slashes(path.strip_prefix(b"/")?).strip_prefix(b"v1.0/")?;
     let rest = slashes(slashes(rest).strip_prefix(b"invoke/")?);
-    let at = rest.windows(WORD.len()).position(|window| window == WORD)?;
-    Some((rest.get(..at)?, rest.get(at + WORD.len()..)?))
+    let id = path.len() - rest.len();
+    let word = (0..rest.len()).find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(WORD)))?;
+    Some((id..id + word, id + word + WORD.len()..path.len()))
 }
 
 fn slashes(path: &[u8]) -> &[u8] {
@@ -272,7 +289,7 @@ pub fn destination(id: &str) -> Result<Destination<'_>, InvalidId> {
         return Ok(Destination::External(id));
     }
     let (app_id, namespace) =
-        id.split_once('.').map_or((id, None), |(app_id, namespace)| (app_id, Some(namespace)));
+        cut(id, b'.').map_or((id, None), |(app_id, namespace)| (app_id, Some(namespace)));
     match namespace {
         Some(namespace) if namespace.contains('.') => Err(InvalidId(id.into())),
         _ if app_id.is_empty() => Err(InvalidId(String::new())),

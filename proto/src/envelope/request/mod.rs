@@ -9,7 +9,6 @@ use crate::grpc::frame;
 use crate::http1::head::Headers;
 use crate::http1::names::Known;
 
-pub(super) use entries::check;
 pub use open::{Declared, Invoke, Message, open, open_whole};
 
 /// A call about to be sent.
@@ -77,7 +76,7 @@ fn invoke(out: &mut Vec<u8>, call: &Outgoing<'_>, body: Option<&[u8]>) -> Result
     out.extend_from_slice(&[wire::varint_tag(1), 1]);
     out.extend_from_slice(&call.fixed.identity);
     if verb.is_none() && call.peer == Peer::Outrigger {
-        entries::single(out, b"outrigger-verb", call.verb.as_bytes());
+        entries::verb(out, call.verb);
     }
     entries::client(out, call)?;
     let content_type = call.headers.first(Known::ContentType).unwrap_or_default();

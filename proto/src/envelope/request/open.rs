@@ -100,7 +100,7 @@ fn invoke(request: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
         match field {
             Field::Varint(1, version) => invoke.version = version,
             Field::Bytes(number, entry) if number == u32::from(metadata::FIELD) => {
-                invoke.metadata.noticed(Entry::open(entry, peer)?.known);
+                invoke.metadata.notice(&Entry::open(entry, peer)?);
             }
             Field::Bytes(3, _) if invoke.has_message => return Err(OpenError::Malformed),
             Field::Bytes(3, message) => invoke_request(&mut invoke, message, peer)?,
@@ -170,7 +170,7 @@ impl<'a> Invoke<'a> {
 
     /// The caller's app id as its sidecar states it; `None` when absent. Unauthenticated without mTLS.
     pub fn caller_app_id(&self) -> Option<&'a str> {
-        self.metadata.exactly("dapr-caller-app-id").next().and_then(|value| core::str::from_utf8(value).ok())
+        self.metadata.first(Known::DaprCallerAppId).and_then(|value| core::str::from_utf8(value).ok())
     }
 
     /// The verb that reaches the app: `outrigger-verb` from an Outrigger that has one, else the enumeration's.
@@ -178,7 +178,7 @@ impl<'a> Invoke<'a> {
         if peer != Peer::Outrigger {
             return None;
         }
-        let verb = self.metadata.exactly("outrigger-verb").next()?;
+        let verb = self.metadata.first(Known::OutriggerVerb)?;
         core::str::from_utf8(verb).ok().filter(|verb| crate::http1::encode::is_name(verb.as_bytes()))
     }
 }

@@ -2,9 +2,8 @@
 
 mod open;
 
-use super::{EncodeError, Peer, metadata, payload, wire};
+use super::{EncodeError, Peer, entries, payload, wire};
 use crate::grpc::frame;
-use crate::http1::encode::canonical;
 use crate::http1::head::{Line, Response};
 use crate::http1::hop::{HOP_BY_HOP, Listed};
 use crate::http1::names::Known;
@@ -66,7 +65,7 @@ fn invoke(out: &mut Vec<u8>, answer: &Outgoing<'_>, body: Option<&[u8]>) -> Resu
     wire::put_head(out, 1, 1 + wire::varint_len(status));
     out.push(wire::varint_tag(1));
     wire::put_varint(out, status);
-    entries(out, answer)?;
+    headers(out, answer)?;
     let content_type = answer.head.headers.first(Known::ContentType).unwrap_or_default();
     let at = wire::open(out, 4);
     if let Some(body) = body {
@@ -79,30 +78,12 @@ fn invoke(out: &mut Vec<u8>, answer: &Outgoing<'_>, body: Option<&[u8]>) -> Resu
 }
 
 /// The app's header lines without the hop-by-hop ones and those its `Connection` lists (spec/invocation 1.12.6).
-fn entries(out: &mut Vec<u8>, answer: &Outgoing<'_>) -> Result<(), EncodeError> {
+fn headers(out: &mut Vec<u8>, answer: &Outgoing<'_>) -> Result<(), EncodeError> {
     let headers = &answer.head.headers;
     let listed = Listed::of(headers);
     let length = if answer.peer == Peer::Outrigger { 0 } else { Known::ContentLength.bit() };
-    for (at, line) in headers.iter().enumerate() {
-        if line.known.is_in(HOP_BY_HOP | length) || listed.drops(line.known, line.name) {
-            continue;
-        }
-        let same = |other: &Line<'_>| other.name.eq_ignore_ascii_case(line.name);
-        if headers.may_repeat() && headers.iter().take(at).any(|earlier| same(&earlier)) {
-            continue;
-        }
-        let lines =
-            || headers.iter().skip(at).filter(same).take(if headers.may_repeat() { usize::MAX } else { 1 });
-        let list = lines().map(|line| wire::field_len(line.value.len())).sum();
-        let name = line.name.as_bytes();
-        wire::put_head(out, metadata::FIELD, wire::field_len(name.len()) + wire::field_len(list));
-        wire::put_head(out, 1, name.len());
-        canonical(out, name);
-        wire::put_head(out, 2, list);
-        for line in lines() {
-            super::request::check(answer.peer, line)?;
-            wire::put_field(out, 1, line.value);
-        }
-    }
-    Ok(())
+    let dropped = HOP_BY_HOP | length;
+    let keep =
+        |line: &Line<'_>| !line.known.is_in(dropped) && !listed.drops(line.known, line.name.as_bytes());
+    entries::all(out, headers, answer.peer, keep)
 }

@@ -100,7 +100,7 @@ fn answer(response: &[u8], peer: Peer) -> Result<Answer<'_>, OpenError> {
             Field::Bytes(1, _) if answer.has_status => return Err(OpenError::Malformed),
             Field::Bytes(1, status) => status_fields(&mut answer, status)?,
             Field::Bytes(number, entry) if number == u32::from(metadata::FIELD) => {
-                answer.headers.noticed(Entry::open(entry, peer)?.known);
+                answer.headers.notice(&Entry::open(entry, peer)?);
             }
             Field::Bytes(3, entry) => drop(Entry::open(entry, peer)?), // trailers are not passed on to HTTP clients
             Field::Bytes(4, _) if answer.has_message => return Err(OpenError::Malformed),

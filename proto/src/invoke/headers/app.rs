@@ -11,7 +11,7 @@
 //! }
 //! ```
 
-use super::passed;
+use super::{Rule, rule, write};
 use crate::envelope::request::{Declared, Invoke};
 use crate::envelope::{Peer, Verb};
 use crate::grpc::status::{Code, Status};
@@ -259,25 +259,32 @@ fn content_type(out: &mut Vec<u8>, value: &[u8]) -> Result<(), Refused> {
     if value.is_empty() { Ok(()) } else { checked(out, b"Content-Type", value) }
 }
 
-/// A header line if it cannot end itself.
+/// A header line of canonical name, if its value cannot end it.
 #[inline]
 fn checked(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     if !is_value(value) {
-        return Err(Refused::Header(String::from_utf8_lossy(name).into_owned()));
+        return Err(unwritable(name));
     }
-    encode::canonical_line(out, name, value);
+    encode::line(out, name, value);
     Ok(())
 }
 
 /// One line that is passed on, renamed where the rules say so.
 #[inline]
-fn pass(out: &mut Vec<u8>, known: Known, name: &str, value: &[u8]) -> Result<(), Refused> {
-    match passed(known, name) {
-        Ok(None) => Ok(()),
-        Ok(Some(("", name))) => checked(out, name.as_bytes(), value),
-        Ok(Some((prefix, name))) => checked(out, format!("{prefix}{name}").as_bytes(), value),
-        Err(()) => Err(Refused::Header(name.into())),
+fn pass(out: &mut Vec<u8>, known: Known, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    match rule(known, name) {
+        Rule::Drop => return Ok(()),
+        Rule::Known(name) if is_value(value) => encode::line(out, name.as_bytes(), value),
+        Rule::Pass(name) if is_value(value) => write(out, b"", name, value),
+        Rule::Rename(name) if is_value(value) => write(out, b"Dapr-", name, value),
+        _ => return Err(unwritable(name)),
     }
+    Ok(())
+}
+
+#[cold]
+fn unwritable(name: &[u8]) -> Refused {
+    Refused::Header(String::from_utf8_lossy(name).into_owned())
 }
 
 /// `User-Agent` is no list: the first counts, an empty one is none (vectors request-headers/user-agent-twice,
@@ -291,16 +298,17 @@ fn user_agent(out: &mut Vec<u8>, first: Option<&[u8]>) -> Result<(), Refused> {
 
 fn mesh_headers(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Result<(), Refused> {
     let metadata = &invoke.metadata;
+    let listed = metadata.listed();
     for entry in metadata.entries() {
-        let aside = entry.known.is_in(ASIDE | Known::UserAgent.bit());
-        if aside || (metadata.has(Known::Connection) && metadata.connection_lists(entry.key.as_bytes())) {
+        if entry.known.is_in(ASIDE | Known::UserAgent.bit()) || listed.drops(entry.known, entry.key) {
             continue;
         }
-        for value in entry.values() {
-            pass(out, entry.known, entry.key, value)?;
+        match entry.only_value() {
+            Some(value) => pass(out, entry.known, entry.key, value)?,
+            None => entry.values().try_for_each(|value| pass(out, entry.known, entry.key, value))?,
         }
     }
-    if !metadata.connection_lists(b"user-agent") {
+    if !listed.drops(Known::UserAgent, b"user-agent") {
         user_agent(out, metadata.first(Known::UserAgent))?;
     }
     identity(out, invoke, added)?;
@@ -314,9 +322,8 @@ fn mesh_headers(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Re
 fn context<'a>(invoke: &Invoke<'a>) -> Option<Passed<'a>> {
     let metadata = &invoke.metadata;
     let binary = || {
-        let typed = metadata.exactly("content-type").next()?;
-        let value =
-            typed.starts_with(b"application/grpc").then(|| metadata.exactly("grpc-trace-bin").next())?;
+        let typed = metadata.exactly(b"content-type")?;
+        let value = typed.starts_with(b"application/grpc").then(|| metadata.exactly(b"grpc-trace-bin"))?;
         value.and_then(Context::from_header).map(Passed::Context)
     };
     let from_grpc = if metadata.has(Known::GrpcTraceBin) { binary() } else { None };
@@ -326,18 +333,15 @@ fn context<'a>(invoke: &Invoke<'a>) -> Option<Passed<'a>> {
 /// Who calls whom. Only the keys that sidecars write count, in their spelling; a client's are dropped.
 fn identity(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Result<(), Refused> {
     let metadata = &invoke.metadata;
-    if metadata.exactly("dapr-callee-app-id").next().is_some() {
+    if metadata.first(Known::DaprCalleeAppId).is_some() {
         checked(out, b"Dapr-Callee-App-Id", added.app_id.as_bytes())?;
     }
     if let Some(caller) = &added.caller {
         return caller_lines(out, caller.app_id.as_bytes(), caller.namespace.as_bytes());
     }
-    for (key, name) in [
-        ("dapr-caller-app-id", b"Dapr-Caller-App-Id".as_slice()),
-        ("dapr-caller-namespace", b"Dapr-Caller-Namespace"),
-    ] {
-        if let Some(value) = metadata.exactly(key).next() {
-            checked(out, name, value)?;
+    for known in [Known::DaprCallerAppId, Known::DaprCallerNamespace] {
+        if let Some(value) = metadata.first(known) {
+            checked(out, known.spelling().as_bytes(), value)?;
         }
     }
     Ok(())
@@ -381,11 +385,11 @@ fn client_headers(
     let listed = Listed::of(headers);
     for line in headers.iter() {
         let aside = line.known.is_in(ASIDE | Known::UserAgent.bit() | dropped);
-        if !aside && !listed.drops(line.known, line.name) {
-            pass(out, line.known, line.name, line.value)?;
+        if !aside && !listed.drops(line.known, line.name.as_bytes()) {
+            pass(out, line.known, line.name.as_bytes(), line.value)?;
         }
     }
-    if !listed.drops(Known::UserAgent, "user-agent") {
+    if !listed.drops(Known::UserAgent, b"user-agent") {
         user_agent(out, headers.first(Known::UserAgent))?;
     }
     checked(out, b"Dapr-Callee-App-Id", added.app_id.as_bytes())?;

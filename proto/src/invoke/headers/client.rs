@@ -1,6 +1,6 @@
 //! The response head that an HTTP client sees (spec/invocation 1.12.6, 1.14).
 
-use super::passed;
+use super::{Rule, rule, write};
 use crate::envelope::Peer;
 use crate::envelope::response::Answer;
 use crate::grpc::status::Code;
@@ -72,12 +72,11 @@ pub fn from_mesh(
     let events = asked.events && (200..400).contains(&status);
     let mut writing = Writing::begin(out, asked, status, events);
     let headers = &answer.headers;
-    for entry in headers.entries() {
-        if headers.has(Known::Connection) && headers.connection_lists(entry.key.as_bytes()) {
-            continue;
-        }
-        for value in entry.values() {
-            writing.line(entry.known, entry.key, value);
+    let listed = headers.listed();
+    for entry in headers.entries().filter(|entry| !listed.drops(entry.known, entry.key)) {
+        match entry.only_value() {
+            Some(value) => writing.line(entry.known, entry.key, value),
+            None => entry.values().for_each(|value| writing.line(entry.known, entry.key, value)),
         }
     }
     Some((status, writing.finish(answer.told_content_type(), body)))
@@ -89,8 +88,8 @@ pub fn from_app(out: &mut Vec<u8>, response: &Response<'_, '_>, asked: &Asked<'_
     let mut writing = Writing::begin(out, asked, response.status, false);
     let listed = Listed::of(&response.headers);
     for line in response.headers.iter() {
-        if !listed.drops(line.known, line.name) {
-            writing.line(line.known, line.name, line.value);
+        if !listed.drops(line.known, line.name.as_bytes()) {
+            writing.line(line.known, line.name.as_bytes(), line.value);
         }
     }
     let content_type = response.headers.first(Known::ContentType).unwrap_or_default();
@@ -123,18 +122,18 @@ impl<'o, 'a> Writing<'o, 'a> {
 
     /// One line of the app, dropped where it would change the message.
     #[inline]
-    fn line(&mut self, known: Known, name: &str, value: &[u8]) {
-        let forced = self.events && name.eq_ignore_ascii_case("cache-control");
-        let Ok(Some((prefix, name))) = passed(known, name) else { return };
+    fn line(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        let forced = self.events && name.eq_ignore_ascii_case(b"cache-control");
         if forced || !is_value(value) {
             return;
         }
-        self.seen |= known.bit();
-        if prefix.is_empty() {
-            encode::canonical_line(self.out, name.as_bytes(), value);
-        } else {
-            encode::canonical_line(self.out, format!("{prefix}{name}").as_bytes(), value);
+        match rule(known, name) {
+            Rule::Known(name) => encode::line(self.out, name.as_bytes(), value),
+            Rule::Pass(name) => write(self.out, b"", name, value),
+            Rule::Rename(name) => write(self.out, b"Dapr-", name, value),
+            Rule::Drop | Rule::Invalid => return,
         }
+        self.seen |= known.bit();
     }
 
     fn finish(mut self, content_type: &[u8], body: Body) -> Framing {

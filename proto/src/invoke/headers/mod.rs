@@ -6,7 +6,7 @@
 pub mod app;
 pub mod client;
 
-use crate::http1::encode::is_name;
+use crate::http1::encode::{canonical, is_name};
 use crate::http1::hop::HOP_BY_HOP;
 use crate::http1::names::Known;
 
@@ -18,26 +18,52 @@ const DROPPED: u64 = HOP_BY_HOP
     | Known::GrpcTraceBin.bit()
     | Known::OutriggerVerb.bit();
 
-/// The name a header has on the other side; `None` where it is dropped. `Err`: not a header name.
+/// What becomes of a header on the other side.
+enum Rule<'a> {
+    /// It is not passed on.
+    Drop,
+    /// It is passed on under this name, which is in canonical spelling.
+    Known(&'static str),
+    /// It is passed on under this name.
+    Pass(&'a [u8]),
+    /// It is passed on with `Dapr-` before this name.
+    Rename(&'a [u8]),
+    /// Its name could not be written.
+    Invalid,
+}
+
+/// The rule for a header (spec/invocation 1.12.4).
 #[inline]
-fn passed(known: Known, name: &str) -> Result<Option<(&'static str, &str)>, ()> {
+fn rule(known: Known, name: &[u8]) -> Rule<'_> {
     if known != Known::Other {
-        return Ok((!known.is_in(DROPPED)).then_some(("", name)));
+        let dropped = known.is_in(DROPPED);
+        return if dropped { Rule::Drop } else { Rule::Known(known.spelling()) };
     }
-    let bytes = name.as_bytes();
-    let suffix = bytes.len().checked_sub(4).and_then(|at| bytes.get(at..));
-    if suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"-bin")) {
-        return Ok(None);
+    if name.last_chunk().is_some_and(|end: &[u8; 4]| end.eq_ignore_ascii_case(b"-bin")) {
+        return Rule::Drop;
     }
-    if let Some(pseudo) = name.strip_prefix(':') {
-        let renamed = matches!(pseudo, "method" | "scheme" | "path" | "authority");
-        return if renamed { Ok(Some(("dapr-", pseudo))) } else { Err(()) };
+    match name {
+        [b':', pseudo @ ..] => match pseudo {
+            b"method" | b"scheme" | b"path" | b"authority" => Rule::Rename(pseudo),
+            _ => Rule::Invalid,
+        },
+        _ if !is_name(name) => Rule::Invalid,
+        _ if name.first_chunk().is_some_and(|start: &[u8; 5]| start.eq_ignore_ascii_case(b"grpc-")) => {
+            Rule::Rename(name)
+        }
+        _ => Rule::Pass(name),
     }
-    if !is_name(bytes) {
-        return Err(());
-    }
-    let grpc = bytes.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"grpc-"));
-    Ok(Some((if grpc { "dapr-" } else { "" }, name)))
+}
+
+/// Appends a header line whose name and value have been judged.
+#[inline]
+fn write(out: &mut Vec<u8>, prefix: &[u8], name: &[u8], value: &[u8]) {
+    out.reserve(prefix.len() + name.len() + value.len() + 4);
+    out.extend_from_slice(prefix);
+    canonical(out, name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
