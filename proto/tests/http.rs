@@ -97,10 +97,7 @@ fn forward(
         Err(target::TargetError::Malformed) => {
             return Err(Outcome::Refused(HeadError::Malformed("request target")));
         }
-        Err(error) => {
-            let id = error.id().to_owned();
-            return Err(failed(error, &id));
-        }
+        Err(error) => return Err(failed(error, "")),
         Ok(target) => target,
     };
     let destination = target::destination(&target.id).map_err(|error| failed(error, &target.id))?;

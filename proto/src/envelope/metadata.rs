@@ -207,9 +207,10 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// The first value of a key spelled exactly so; the last such entry counts, as in a protobuf map.
-    pub fn exactly(&self, key: &[u8]) -> Option<&'a [u8]> {
-        self.entries().filter(|entry| entry.key == key).last()?.values().next()
+    /// The values of a key spelled exactly so; the last such entry counts, as in a protobuf map.
+    pub fn exactly(&self, key: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let entry = self.entries().filter(|entry| entry.key == key.as_bytes()).last();
+        entry.into_iter().flat_map(|entry| entry.values())
     }
 
     /// The names that its `Connection` values list.

@@ -179,12 +179,14 @@ pub struct Failure {
     pub kind: Kind,
     /// daprd's text for it, without the wrapping that the answer adds.
     pub text: String,
+    /// Who was called, where only the failure knows.
+    id: Option<Box<str>>,
 }
 
 impl Failure {
     /// A failure of that kind.
     pub fn new(kind: Kind, text: impl Into<String>) -> Failure {
-        Failure { kind, text: text.into() }
+        Failure { kind, text: text.into(), id: None }
     }
 
     /// The status with which the callee's sidecar, or the transport, ended the call.
@@ -196,7 +198,7 @@ impl Failure {
     #[must_use]
     pub fn after_retries(self, target: &str, retries: u32) -> Failure {
         let text = format!("failed to invoke target {target} after {retries} retries. Error: {}", self.text);
-        Failure { kind: self.kind, text }
+        Failure { text, ..self }
     }
 
     /// The status of the HTTP answer.
@@ -209,8 +211,9 @@ impl Failure {
         if self.kind == Kind::MalformedResponse { "ERR_MALFORMED_RESPONSE" } else { "ERR_DIRECT_INVOKE" }
     }
 
-    /// The text of the HTTP answer; `id` as the client gave it.
+    /// The text of the HTTP answer; `id` as the client gave it, empty while it is not known.
     pub fn message(&self, id: &str) -> String {
+        let id = self.id.as_deref().filter(|_| id.is_empty()).unwrap_or(id);
         match self.kind {
             Kind::NoTarget
             | Kind::MalformedTarget
@@ -261,13 +264,14 @@ impl core::error::Error for Failure {}
 impl From<super::target::TargetError> for Failure {
     fn from(error: super::target::TargetError) -> Failure {
         use super::target::TargetError;
-        let kind = match error {
+        let kind = match &error {
             TargetError::NoAppId => Kind::NoTarget,
             TargetError::Malformed => Kind::MalformedTarget,
             TargetError::Climbs => Kind::MethodClimbs,
             TargetError::NotUtf8 { .. } => Kind::NotSendable,
         };
-        Failure::new(kind, error.to_string())
+        let id = Some(error.id()).filter(|id| !id.is_empty()).map(Into::into);
+        Failure { id, ..Failure::new(kind, error.to_string()) }
     }
 }
 

@@ -173,6 +173,11 @@ impl<'a> Invoke<'a> {
         self.metadata.first(Known::DaprCallerAppId).and_then(|value| core::str::from_utf8(value).ok())
     }
 
+    /// The app that the caller's sidecar means to call; `None` when absent (daprds before 1.14, other clients).
+    pub fn callee_app_id(&self) -> Option<&'a str> {
+        self.metadata.first(Known::DaprCalleeAppId).and_then(|value| core::str::from_utf8(value).ok())
+    }
+
     /// The verb that reaches the app: `outrigger-verb` from an Outrigger that has one, else the enumeration's.
     pub fn real_verb(&self, peer: Peer) -> Option<&'a str> {
         if peer != Peer::Outrigger {

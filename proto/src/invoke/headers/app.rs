@@ -322,8 +322,9 @@ fn mesh_headers(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Re
 fn context<'a>(invoke: &Invoke<'a>) -> Option<Passed<'a>> {
     let metadata = &invoke.metadata;
     let binary = || {
-        let typed = metadata.exactly(b"content-type")?;
-        let value = typed.starts_with(b"application/grpc").then(|| metadata.exactly(b"grpc-trace-bin"))?;
+        let typed = metadata.exactly("content-type").next()?;
+        let value =
+            typed.starts_with(b"application/grpc").then(|| metadata.exactly("grpc-trace-bin").next())?;
         value.and_then(Context::from_header).map(Passed::Context)
     };
     let from_grpc = if metadata.has(Known::GrpcTraceBin) { binary() } else { None };
