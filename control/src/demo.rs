@@ -38,14 +38,14 @@ fn demonstrate(arguments: &DemoArgs, began: Instant) -> Result<i32, String> {
     let (tell_seen, seen) = channel();
     let app_b = apps::start_b(tell_seen).map_err(|e| format!("app B cannot listen: {e}"))?;
     forward(seen, tell.clone())?;
-    let mut ground = Ground::new(arguments.mdns == Switch::On).map_err(|e| e.to_string())?;
-    let start = |ground: &mut Ground, id, port| {
+    let ground = Ground::new(arguments.mdns == Switch::On).map_err(|e| e.to_string())?;
+    let start = |id, port| {
         ground
             .start(id, port, tell.clone())
             .map_err(|e| format!("the sidecar of {id} cannot be started: {e}"))
     };
-    let mut b = start(&mut ground, B, Some(app_b))?;
-    let mut a = start(&mut ground, A, None)?;
+    let mut b = start(B, Some(app_b))?;
+    let mut a = start(A, None)?;
     b.ready("/v1.0/healthz")?;
     let settings = a.ready("/v1.0/healthz")?;
     let port = settings.ports.http.ok_or("sidecar A has no HTTP port")?;

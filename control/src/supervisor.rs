@@ -131,7 +131,7 @@ impl Sidecar {
         let mut readiness = Box::pin(readiness_after(door.clone(), Stage::Nothing));
         let mut stage = Stage::Nothing;
         loop {
-            if let Some(code) = self.act(&actions, &mut children).await? {
+            if let Some(code) = self.act(&actions, &mut children) {
                 self.reap(&mut events, &children).await;
                 return Ok(code);
             }
@@ -158,30 +158,30 @@ impl Sidecar {
     }
 
     /// Does what the lifecycle wants; `Some` is the exit code.
-    async fn act(&self, actions: &[Action], children: &mut Children) -> io::Result<Option<i32>> {
+    fn act(&self, actions: &[Action], children: &mut Children) -> Option<i32> {
         for action in actions {
             match *action {
                 Action::Say(notice) => self.voice.notice(notice),
                 Action::Terminate(part) => children.terminate(part),
                 Action::Kill(part) => children.kill(part),
-                Action::Exit(code) => return Ok(Some(code)),
+                Action::Exit(code) => return Some(code),
                 Action::Start(part) => {
-                    if let Some(code) = self.start(part, children).await {
-                        return Ok(Some(code));
+                    if let Some(code) = self.start(part, children) {
+                        return Some(code);
                     }
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     /// Starts a child. `Some` ends the supervisor: what cannot even be started is not tried again.
-    async fn start(&self, part: Part, children: &mut Children) -> Option<i32> {
+    fn start(&self, part: Part, children: &mut Children) -> Option<i32> {
         let output = || self.voice.stdio();
         let started = match part {
             Part::Control => children.start_control(&self.bound, &output),
             Part::DataPlane => children.start_data_plane(&self.settings, &self.bound, &output),
-            Part::App => children.start_app(&self.settings).await,
+            Part::App => children.start_app(&self.settings),
         };
         let error = started.err()?;
         self.voice.fatal(&format!("{} cannot be started: {error}", children.name(part)));

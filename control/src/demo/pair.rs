@@ -5,10 +5,10 @@ use crate::settings::Settings;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -36,7 +36,8 @@ pub(super) struct Sidecar {
 pub(super) struct Ground {
     folder: PathBuf,
     mdns: &'static str,
-    keeper: ChildStdin,
+    /// Leads the sidecars' process group and kills it when this process is gone.
+    keeper: Child,
 }
 
 impl Ground {
@@ -46,13 +47,13 @@ impl Ground {
         crate::supervisor::private(&folder)?;
         let mut keeper = Command::new(std::env::current_exe()?);
         keeper.arg("keep").stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-        let keeper = keeper.spawn()?.stdin.take().ok_or_else(|| io::Error::other("no pipe to the keeper"))?;
+        let keeper = keeper.spawn()?;
         Ok(Ground { folder, mdns: if mdns { "on" } else { "off" }, keeper })
     }
 
     /// Starts a sidecar; its steps go to `told`.
     pub(super) fn start(
-        &mut self,
+        &self,
         app_id: &str,
         app_port: Option<u16>,
         told: Sender<Told>,
@@ -79,9 +80,10 @@ impl Ground {
         }
         fs::create_dir_all(&base)?;
         command.env("XDG_RUNTIME_DIR", &base).stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(Stdio::piped()).process_group(0);
+        command
+            .stderr(Stdio::piped())
+            .process_group(i32::try_from(self.keeper.id()).map_err(io::Error::other)?);
         let mut child = command.spawn()?;
-        writeln!(self.keeper, "{}", child.id())?;
         let last = Arc::new(Mutex::new(VecDeque::new()));
         if let Some(output) = child.stdout.take() {
             listen(output, told.clone(), Arc::clone(&last))?;
@@ -101,6 +103,9 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
+        // The end of its standard input ends the keeper, and whatever is still in its group.
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 

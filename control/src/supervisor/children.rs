@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -33,9 +32,15 @@ pub(super) struct Children {
     control: Option<Running>,
     data_plane: Option<Running>,
     app: Option<Running>,
-    /// Ends the app's processes when this process is killed.
-    keeper: Option<ChildStdin>,
-    keeper_id: Option<Pid>,
+    /// Leads the app's process group and ends it when this process is gone.
+    keeper: Option<Keeper>,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    id: Pid,
+    /// Its end tells the keeper.
+    _pipe: ChildStdin,
 }
 
 /// Where children write.
@@ -50,8 +55,8 @@ impl Children {
         // An executable that was replaced since is still reachable as what this process runs.
         let executable = std::env::current_exe()?;
         let executable = if executable.exists() { executable } else { PathBuf::from("/proc/self/exe") };
-        let (control, data_plane, app, keeper, keeper_id) = (None, None, None, None, None);
-        Ok(Children { executable, runtime, command, events, control, data_plane, app, keeper, keeper_id })
+        let (control, data_plane, app, keeper) = (None, None, None, None);
+        Ok(Children { executable, runtime, command, events, control, data_plane, app, keeper })
     }
 
     /// Starts control; the metrics socket is its standard input, where it can be taken over without unsafe code.
@@ -100,34 +105,30 @@ impl Children {
         command
     }
 
-    /// Starts the app with what SDKs look for in their environment.
-    pub(super) async fn start_app(&mut self, settings: &Settings) -> io::Result<()> {
-        self.start_keeper()?;
+    /// Starts the app with what SDKs look for in their environment, in the keeper's process group.
+    pub(super) fn start_app(&mut self, settings: &Settings) -> io::Result<()> {
         let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
+        let keeper = self.start_keeper()?;
         let mut command = Command::new(program);
-        command.args(arguments).envs(app_environment(settings)).process_group(0);
+        command.args(arguments).envs(app_environment(settings));
+        command.process_group(keeper.id.as_raw_nonzero().get());
         // The app is not in the terminal's foreground group: reading there would stop it.
         if io::stdin().is_terminal() {
             command.stdin(Stdio::null());
         }
-        let app = self.spawn(Part::App, command, &[])?;
-        let id = app.id.as_raw_nonzero();
-        self.app = Some(app);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.write_all(format!("{id}\n").as_bytes()).await?;
-            keeper.flush().await?;
-        }
+        self.app = Some(self.spawn(Part::App, command, &[])?);
+        self.keeper = Some(keeper);
         Ok(())
     }
 
-    fn start_keeper(&mut self) -> io::Result<()> {
+    fn start_keeper(&self) -> io::Result<Keeper> {
         let mut command = Command::new(&self.executable);
         command.arg0("outrigger").arg("keep").stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let mut keeper = command.spawn()?;
-        self.keeper = keeper.stdin.take();
-        self.keeper_id = id_of(&keeper);
+        let started = id_of(&keeper).zip(keeper.stdin.take());
         tokio::spawn(async move { keeper.wait().await });
-        Ok(())
+        let (id, pipe) = started.ok_or_else(|| io::Error::other("the keeper has no id or no pipe"))?;
+        Ok(Keeper { id, _pipe: pipe })
     }
 
     fn spawn(&self, part: Part, mut command: Command, heirlooms: &[&Bound]) -> io::Result<Running> {
@@ -164,16 +165,17 @@ impl Children {
         };
         let Some(child) = child.as_ref().filter(|child| child.alive.load(Ordering::Relaxed)) else { return };
         // An error means that it ended meanwhile, which its end tells.
-        let _ = match part {
-            Part::App => kill_process_group(child.id, signal),
-            Part::Control | Part::DataPlane => kill_process(child.id, signal),
+        let _ = match (part, &self.keeper) {
+            (Part::App, Some(keeper)) => kill_process_group(keeper.id, signal),
+            _ => kill_process(child.id, signal),
         };
     }
 
     /// Whether a process is one that was started here.
     pub(super) fn includes(&self, id: Pid) -> bool {
         let running = [&self.control, &self.data_plane, &self.app].into_iter().flatten();
-        running.map(|child| child.id).chain(self.keeper_id).any(|known| known == id)
+        let keeper = self.keeper.as_ref().map(|keeper| keeper.id);
+        running.map(|child| child.id).chain(keeper).any(|known| known == id)
     }
 
     /// What a person calls a child.

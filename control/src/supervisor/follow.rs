@@ -1,8 +1,7 @@
 //! Dying with the supervisor: what its children do at their start, and the keeper that ends the app's processes.
 
-use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::ffi::CString;
-use std::io::BufRead;
 
 /// Names this process for `ps` and `top`, makes it die with its parent, and checks that the parent is still the one that
 /// started it. Call it before anything else: it needs no cleaning up after an error.
@@ -22,20 +21,24 @@ pub fn follow(name: &str, parent: Option<u32>) -> Result<(), String> {
     Err(format!("the supervisor (process {parent}) that started this process is gone"))
 }
 
-/// Reads process groups from standard input, one a line, and kills them when it ends: that is when the supervisor is
-/// gone, however it went. A group that ended meanwhile is no error.
+/// Waits for the end of standard input, which is when the supervisor is gone, however it went; then kills this process
+/// group, in which the app was started. A signal to the group before that is the app's business.
 pub fn keep() -> i32 {
-    if let Ok(name) = CString::new("outrigger-keep") {
-        let _ = rustix::thread::set_name(&name);
-    }
-    let groups: Vec<Pid> = std::io::stdin()
-        .lock()
-        .lines()
-        .map_while(Result::ok)
-        .filter_map(|line| line.trim().parse().ok().and_then(Pid::from_raw))
-        .collect();
-    for group in groups {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
+    let _ = rustix::thread::set_name(c"outrigger-keep");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Without handlers a TERM meant for the app would end the keeper too; it has nothing else to lose.
+    let _handlers = runtime.as_ref().map(deaf);
+    let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    let _ = rustix::process::kill_current_process_group(Signal::KILL);
     0
+}
+
+/// Handlers that do nothing, kept as long as the keeper lives.
+fn deaf(runtime: &tokio::runtime::Runtime) -> Vec<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
+    [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()]
+        .into_iter()
+        .filter_map(|kind| signal(kind).ok())
+        .collect()
 }

@@ -1,10 +1,11 @@
 //! The cases, one function each.
 
+use control::settings::Settings;
 use rig::scratch::Scratch;
-use rig::sidecar::{Ready, local, send_signal};
-use rig::{Launch, Sidecar, port, wait};
+use rig::sidecar::{local, send_signal};
+use rig::{Launch, Sidecar, wait};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -34,15 +35,14 @@ pub(crate) const ALL: [(&str, fn()); 17] = [
     ("the_log_goes_into_a_file_when_asked_for", log_file),
 ];
 
-/// Sidecars of one case: their folder, their ports.
+/// Sidecars of one case and their folder. Their ports are any free ones.
 struct Stage {
     scratch: Scratch,
-    ports: Vec<u16>,
 }
 
 impl Stage {
     fn new() -> Stage {
-        Stage { scratch: Scratch::new(), ports: port::free(3) }
+        Stage { scratch: Scratch::new() }
     }
 
     fn notes(&self) -> Vec<String> {
@@ -51,24 +51,43 @@ impl Stage {
     }
 
     fn launch(&self, verb: &str) -> Launch {
-        let [http, internal, metrics] = self.ports[..] else { panic!("three ports") };
         let scratch = self.scratch.path().to_string_lossy().into_owned();
         Launch::new(std::env::current_exe().unwrap())
             .arg(verb)
             .args(["--app-id", "orders", "--mdns", "off", "--dapr-internal-grpc-listen-address", "127.0.0.1"])
-            .args(["--dapr-http-port", &http.to_string(), "--dapr-internal-grpc-port", &internal.to_string()])
-            .args(["--metrics-port", &metrics.to_string(), "--metrics-listen-address", "127.0.0.1"])
+            .args(["--dapr-http-port", "0", "--metrics-port", "0", "--metrics-listen-address", "127.0.0.1"])
             .env("XDG_RUNTIME_DIR", &scratch)
             .env("XDG_STATE_HOME", &scratch)
             .env("FAKE_NOTES", format!("{scratch}/notes"))
             .named(verb)
-            .ready(Ready::Outbound(http))
+    }
+
+    /// Waits until a sidecar is ready and says what was decided.
+    fn ready(&self, sidecar: &mut Sidecar) -> Settings {
+        let settings = wait::within(LIMIT, || {
+            assert!(sidecar.has_ended().is_none(), "it ended:\n{}", sidecar.tail());
+            let settings = Settings::load(self.runtime_dirs().first()?).ok()?;
+            let status = rig::http1::client::status(http(&settings), "/v1.0/healthz/outbound");
+            (status == Some(204) && sidecar.output().contains("dapr initialized")).then_some(settings)
+        });
+        settings.unwrap_or_else(|| panic!("not ready:\n{}", sidecar.tail()))
+    }
+
+    /// A running sidecar.
+    fn start(&self, launch: Launch) -> (Sidecar, Settings) {
+        let mut sidecar = launch.spawn();
+        let settings = self.ready(&mut sidecar);
+        (sidecar, settings)
     }
 
     fn runtime_dirs(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.scratch.path().join("outrigger")).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
+}
+
+fn http(settings: &Settings) -> SocketAddr {
+    local(settings.ports.http.unwrap_or_default())
 }
 
 fn says(sidecar: &Sidecar, words: &str) {
@@ -90,11 +109,11 @@ fn is_alive(id: u32) -> bool {
 
 fn marker_lines() {
     let stage = Stage::new();
-    let mut sidecar = stage.launch("daprd").start();
-    says(&sidecar, "dapr initialized. Status: Running. Init Elapsed ");
+    let (mut sidecar, settings) = stage.start(stage.launch("daprd"));
     sidecar.signal(SIGTERM);
     ends_with(&mut sidecar, 0);
-    let [http, internal, metrics] = stage.ports[..] else { panic!("three ports") };
+    let (http, internal) = (settings.ports.http.unwrap(), settings.ports.internal);
+    let metrics = settings.metrics.unwrap().port;
     let output = sidecar.output();
     let mut rest = output.as_str();
     for marker in [
@@ -122,8 +141,7 @@ fn marker_lines() {
 
 fn json_lines() {
     let stage = Stage::new();
-    let mut sidecar = stage.launch("daprd").arg("-log-as-json").start();
-    says(&sidecar, "dapr initialized");
+    let (mut sidecar, _) = stage.start(stage.launch("daprd").arg("-log-as-json"));
     assert_eq!(sidecar.terminate().and_then(|end| end.code()), Some(0));
     for line in sidecar.output().lines() {
         assert!(line.starts_with("{\"app_id\":\"orders\",") && line.ends_with('}'), "{line}");
@@ -133,14 +151,14 @@ fn json_lines() {
 fn order_of_the_end() {
     for signal in [SIGTERM, SIGINT] {
         let stage = Stage::new();
-        let mut sidecar = stage.launch("daprd").start();
+        let (mut sidecar, settings) = stage.start(stage.launch("daprd"));
         wait::until(LIMIT, "control is up", || stage.notes().len() >= 3);
         assert_eq!(stage.runtime_dirs().len(), 1);
         sidecar.signal(signal);
         ends_with(&mut sidecar, 0);
         let notes = stage.notes();
         assert_eq!(notes[notes.len() - 3..], ["draining", "data plane ended", "control ended"]);
-        assert!(notes.contains(&format!("metrics {}", stage.ports[2])), "{notes:?}");
+        assert!(notes.contains(&format!("metrics {}", settings.metrics.unwrap().port)), "{notes:?}");
         assert!(stage.runtime_dirs().is_empty());
     }
 }
@@ -149,18 +167,20 @@ fn exit_code() {
     let stage = Stage::new();
     let script = "echo \"knows $APP_ID $APP_PORT $APP_PROTOCOL $DAPR_HTTP_PORT $DAPR_GRPC_PORT\"; exit 7";
     let line = ["--app-port", "4711", "--", "sh", "-c", script];
-    let mut sidecar = stage.launch("run").args(line).ready(Ready::Started).start();
+    let mut sidecar = stage.launch("run").args(line).spawn();
     ends_with(&mut sidecar, 7);
-    let knows = format!("knows orders 4711 http {} 50001", stage.ports[0]);
-    assert!(sidecar.output().contains(&knows), "{}", sidecar.tail());
-    let notes = stage.notes();
-    assert_eq!(notes[notes.len() - 3..], ["draining", "data plane ended", "control ended"]);
+    let output = sidecar.output();
+    let (_, port) = output.split_once("HTTP server is running on port ").unwrap();
+    let knows = format!("knows orders 4711 http {} 50001", port.split('"').next().unwrap());
+    assert!(output.contains(&knows), "{output}");
+    // Control may have ended before it listened for signals; the data plane served and drained.
+    assert!(stage.notes().contains(&"data plane ended".to_owned()), "{:?}", stage.notes());
 }
 
 fn no_such_app() {
     for (program, code) in [("/nonexistent/app", 127), ("/etc/hostname", 126)] {
         let stage = Stage::new();
-        let mut sidecar = stage.launch("run").args(["--", program]).ready(Ready::Started).start();
+        let mut sidecar = stage.launch("run").args(["--", program]).spawn();
         ends_with(&mut sidecar, code);
         assert!(sidecar.output().contains(&format!("{program} cannot be started")), "{}", sidecar.tail());
     }
@@ -169,7 +189,7 @@ fn no_such_app() {
 fn no_leaked_sockets() {
     let stage = Stage::new();
     let script = "ls -l /proc/self/fd; exit 0";
-    let mut sidecar = stage.launch("run").args(["--", "sh", "-c", script]).ready(Ready::Started).start();
+    let mut sidecar = stage.launch("run").args(["--", "sh", "-c", script]).spawn();
     ends_with(&mut sidecar, 0);
     let output = sidecar.output();
     assert!(output.contains("/dev/null") && !output.contains("socket:"), "{output}");
@@ -177,14 +197,14 @@ fn no_leaked_sockets() {
 
 fn killed_children() {
     let stage = Stage::new();
-    let mut sidecar = stage.launch("daprd").start();
+    let (mut sidecar, settings) = stage.start(stage.launch("daprd"));
     for verb in ["control", "dataplane"] {
-        let first = sidecar.process_with(verb).unwrap();
+        let first = wait::some(LIMIT, verb, || sidecar.process_with(verb));
         send_signal(first as i32, SIGKILL);
         if verb == "dataplane" {
             // The socket is the supervisor's: this waits for the next data plane and is not refused.
             wait::until(LIMIT, "a gone data plane", || !is_alive(first));
-            assert_eq!(rig::http1::client::status(local(stage.ports[0]), "/"), Some(204));
+            assert_eq!(rig::http1::client::status(http(&settings), "/"), Some(204));
         }
         wait::until(LIMIT, "a new process", || sidecar.process_with(verb).is_some_and(|id| id != first));
     }
@@ -195,9 +215,9 @@ fn killed_children() {
 fn killed_supervisor() {
     let stage = Stage::new();
     // The app has a child of its own, as npm or a shell script has.
-    let line = ["--", "sh", "-c", "sleep 1000 & echo ready; wait"];
-    let mut sidecar = stage.launch("run").args(line).start();
-    says(&sidecar, "ready");
+    let line = ["--", "sh", "-c", "sleep 1000 & echo app is up; wait"];
+    let (mut sidecar, _) = stage.start(stage.launch("run").args(line));
+    says(&sidecar, "app is up");
     let family = sidecar.processes();
     assert_eq!(family.len(), 6, "supervisor, control, data plane, keeper, sh, sleep: {family:?}");
     sidecar.kill();
@@ -205,14 +225,15 @@ fn killed_supervisor() {
         wait::until(LIMIT, "the end of all processes", || !is_alive(id));
     }
     assert_eq!(stage.runtime_dirs().len(), 1, "left by the dead");
-    let mut next = stage.launch("daprd").start();
+    let mut next = stage.launch("daprd").spawn();
+    says(&next, "dapr initialized");
     assert_eq!(stage.runtime_dirs().len(), 1, "cleared away by the next");
     next.terminate();
 }
 
 fn second_signal() {
     let stage = Stage::new();
-    let mut sidecar = stage.launch("daprd").env("FAKE", "data-plane-hangs").start();
+    let (mut sidecar, _) = stage.start(stage.launch("daprd").env("FAKE", "data-plane-hangs"));
     let family = sidecar.processes();
     sidecar.signal(SIGTERM);
     wait::until(LIMIT, "draining", || stage.notes().iter().any(|note| note == "draining"));
@@ -225,7 +246,7 @@ fn second_signal() {
 fn grace() {
     let stage = Stage::new();
     let line = ["--dapr-graceful-shutdown-seconds", "1"];
-    let mut sidecar = stage.launch("daprd").args(line).env("FAKE", "data-plane-hangs").start();
+    let (mut sidecar, _) = stage.start(stage.launch("daprd").args(line).env("FAKE", "data-plane-hangs"));
     sidecar.signal(SIGTERM);
     ends_with(&mut sidecar, 1);
     assert!(sidecar.output().contains("Graceful shutdown timeout exceeded, forcing shutdown"));
@@ -233,8 +254,8 @@ fn grace() {
 
 fn refused_configuration() {
     let stage = Stage::new();
-    let launch = stage.launch("daprd").env("FAKE", "control-exit=78").ready(Ready::Started);
-    let mut sidecar = launch.start();
+    let launch = stage.launch("daprd").env("FAKE", "control-exit=78");
+    let mut sidecar = launch.spawn();
     ends_with(&mut sidecar, 1);
     let expected = "level=fatal msg=\"Fatal error from runtime: the control process refused to start";
     assert!(sidecar.output().contains(expected), "{}", sidecar.tail());
@@ -243,22 +264,22 @@ fn refused_configuration() {
 
 fn given_up() {
     let stage = Stage::new();
-    let launch = stage.launch("daprd").env("FAKE", "data-plane-exit=9").ready(Ready::Started);
-    let mut sidecar = launch.start();
+    let launch = stage.launch("daprd").env("FAKE", "data-plane-exit=9");
+    let mut sidecar = launch.spawn();
     ends_with(&mut sidecar, 9);
     assert_eq!(stage.notes().iter().filter(|note| *note == "data plane started").count(), 3);
     assert!(sidecar.output().contains("the data plane ended too often"), "{}", sidecar.tail());
 }
 
 fn port_in_use() {
-    for (index, flag) in [(0, "dapr-http-port"), (1, "dapr-internal-grpc-port"), (2, "metrics-port")] {
+    for flag in ["dapr-http-port", "dapr-internal-grpc-port", "metrics-port"] {
         let stage = Stage::new();
-        let _taken = TcpListener::bind(local(stage.ports[index])).unwrap();
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
         let begun = Instant::now();
-        let mut sidecar = stage.launch("run").ready(Ready::Started).start();
+        let mut sidecar = stage.launch("run").args([format!("--{flag}"), port.to_string()]).spawn();
         ends_with(&mut sidecar, 1);
         assert!(begun.elapsed() < Duration::from_secs(5), "at once, not after retries");
-        let port = stage.ports[index];
         let expected =
             format!("error: --{flag}: 127.0.0.1:{port} is in use by process {}", std::process::id());
         assert!(sidecar.output().contains(&expected), "{}", sidecar.tail());
@@ -267,8 +288,8 @@ fn port_in_use() {
 
 fn shutdown_api() {
     let stage = Stage::new();
-    let mut sidecar = stage.launch("daprd").start();
-    assert_eq!(rig::http1::client::status(local(stage.ports[0]), "/stop"), None);
+    let (mut sidecar, settings) = stage.start(stage.launch("daprd"));
+    assert_eq!(rig::http1::client::status(http(&settings), "/stop"), None);
     ends_with(&mut sidecar, 0);
     assert!(sidecar.output().contains("Daprd shutdown gracefully"), "{}", sidecar.tail());
 }
@@ -277,7 +298,7 @@ fn reload() {
     let stage = Stage::new();
     let with_rate = |rate: &str| format!("spec:\n  tracing:\n    samplingRate: \"{rate}\"\n");
     let file = stage.scratch.file("config.yaml", with_rate("0.25"));
-    let mut sidecar = stage.launch("daprd").args(["--config", &file.to_string_lossy()]).start();
+    let (mut sidecar, _) = stage.start(stage.launch("daprd").args(["--config", &file.to_string_lossy()]));
     let rates = |stage: &Stage| -> Vec<String> {
         stage.notes().into_iter().filter(|note| note.starts_with("rate ")).collect()
     };
@@ -297,10 +318,10 @@ fn strictness() {
     let file = stage.scratch.file("config.yaml", "spec:\n  tracin: {}\n");
     let place = format!("{}:2:3: unknown setting \"tracin\" in spec", file.display());
     let line = ["--config", &*file.to_string_lossy()];
-    let mut strict = stage.launch("run").args(line).ready(Ready::Started).start();
+    let mut strict = stage.launch("run").args(line).spawn();
     ends_with(&mut strict, 1);
     assert!(strict.output().contains(&place), "{}", strict.tail());
-    let mut lenient = stage.launch("daprd").args(line).start();
+    let (mut lenient, _) = stage.start(stage.launch("daprd").args(line));
     assert!(lenient.output().contains(&place.replace('"', "\\\"")), "{}", lenient.tail());
     assert_eq!(lenient.terminate().and_then(|end| end.code()), Some(0));
 }
@@ -308,7 +329,7 @@ fn strictness() {
 fn log_file() {
     let stage = Stage::new();
     let log = stage.scratch.path().join("log");
-    let mut sidecar = stage.launch("daprd").args(["--log-file", &log.to_string_lossy()]).start();
+    let mut sidecar = stage.launch("daprd").args(["--log-file", &log.to_string_lossy()]).spawn();
     wait::until(LIMIT, "the last line", || {
         fs::read_to_string(&log).is_ok_and(|text| text.contains("dapr initialized"))
     });
