@@ -11,10 +11,12 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn few(backend: rt::Backend, buffers: u16, buffer_size: usize, hot_buffers: u16) -> Shards {
-    Shards { backend, buffers, buffer_size, hot_buffers, ..Shards::default() }
+    Shards { backend, buffers, extra_buffers: 0, buffer_size, hot_buffers, ..Shards::default() }
 }
 
 #[test]
@@ -258,6 +260,89 @@ fn an_ended_task_in_the_middle_of_everything_leaves_no_buffer_behind() {
                 task.cancel();
             }
             settled(16, 0).await;
+        });
+    });
+}
+
+#[test]
+fn a_starving_shard_borrows_buffers_up_to_its_limit_and_gives_them_back() {
+    on_both(|backend| {
+        run_with(Shards { extra_buffers: 30, ..few(backend, 4, 4096, 4) }, || async {
+            let held: Rc<RefCell<Vec<Chunk>>> = Rc::default();
+            let mut peers = Vec::new();
+            for number in 0..64u8 {
+                let (mut theirs, mut ours) = pair();
+                theirs.write_all(&[number; 100]).unwrap();
+                peers.push(theirs);
+                let held = held.clone();
+                rt::spawn(async move {
+                    let chunk = ours.recv(soon()).await.unwrap().unwrap();
+                    assert_eq!(*chunk, [number; 100]);
+                    held.borrow_mut().push(chunk);
+                    assert!(ours.recv(soon()).await.unwrap().is_none());
+                });
+            }
+            until("all buffers there can be are held", || held.borrow().len() == 34).await;
+            rt::sleep_until(rt::now() + Duration::from_millis(5)).await;
+            assert_eq!((held.borrow().len(), rt::counts().buffers_extra), (34, 30));
+            let intact = |chunk: &Chunk| chunk.iter().all(|byte| *byte == chunk[0]);
+            assert!(held.borrow().iter().all(intact));
+            let mut seen = 0;
+            until("the others follow", || {
+                seen += usize::from(held.borrow_mut().pop().is_some_and(|chunk| intact(&chunk)));
+                seen == 64
+            })
+            .await;
+            drop(peers);
+            until("borrowed buffers are given back", || rt::counts().buffers_extra <= 4).await;
+            until("all is back", || rt::counts().sockets == 0).await;
+            assert!(rt::counts().buffers_free >= 4);
+        });
+    });
+}
+
+/// Passes on what arrives as it arrived.
+async fn relay(mut from: Stream, mut to: Stream) {
+    while let Ok(Some(chunk)) = from.recv(soon()).await {
+        if to.send(chunk).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn peers_that_do_not_read_hold_no_buffers_that_others_need() {
+    on_both(|backend| {
+        run_with(Shards { extra_buffers: 16, ..few(backend, 32, 4096, 8) }, || async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut silent = Vec::new();
+            let mut relays = Vec::new();
+            for _ in 0..40 {
+                let (mut source, from) = pair();
+                let (sink, to) = pair();
+                relays.push(rt::spawn(relay(from, to)));
+                source.set_nonblocking(true).unwrap();
+                silent.push((source.try_clone().unwrap(), sink));
+                let stop = stop.clone();
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        if source.write(&[1; 65_536]).is_err() {
+                            std::thread::sleep(Duration::from_millis(1)); // full for now
+                        }
+                    }
+                });
+            }
+            until("every way is full", || rt::counts().short_sends >= 40).await;
+            let (mut theirs, mut ours) = pair();
+            for round in 0..20 {
+                theirs.write_all(&[round; 3000]).unwrap();
+                assert_eq!(take(&mut ours, 3000).await, [round; 3000]);
+            }
+            assert!(rt::counts().buffers_extra < 16, "{:?}", rt::counts());
+            stop.store(true, Ordering::Relaxed);
+            relays.into_iter().for_each(rt::Task::cancel);
+            drop((ours, silent));
+            until("all is closed", || rt::counts().sockets == 0).await;
         });
     });
 }

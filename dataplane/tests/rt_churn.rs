@@ -99,7 +99,14 @@ async fn serve(listener: Listener, mut random: Lcg, ended: Rc<Cell<u64>>) {
 #[test]
 fn twelve_thousand_connections_leave_nothing_behind() {
     on_both(|backend| {
-        let shards = Shards { backend, buffers: 32, buffer_size: 512, hot_buffers: 32, ..Shards::default() };
+        let shards = Shards {
+            backend,
+            buffers: 32,
+            extra_buffers: 0,
+            buffer_size: 512,
+            hot_buffers: 32,
+            ..Shards::default()
+        };
         churn(shards, EACH, 42);
     });
 }

@@ -42,7 +42,9 @@ pub use net::Counts;
 pub use pool::Chunk;
 pub use preflight::{Backend, BackendChoice, preflight};
 pub use segment::{Segment, Segments};
-pub use shards::{BUFFER_SIZE, BUFFERS, HOT_BUFFERS, RING_ENTRIES, Running, Shards, start_shards};
+pub use shards::{
+    BUFFER_SIZE, BUFFERS, EXTRA_BUFFERS, HOT_BUFFERS, RING_ENTRIES, Running, Shards, start_shards,
+};
 pub use signals::{Terminate, on_terminate};
 pub use spare::{give_back, turn_buffer};
 pub use stream::{Reader, RecvError, SendError, Stream, Writer};

@@ -9,6 +9,7 @@ use super::handle::Handle;
 use super::segment::Segment;
 use super::sys;
 use bytes::Bytes;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -39,22 +40,31 @@ impl Home {
     }
 }
 
-/// Buffers of one shard: `count` of `size` bytes in one mapping.
+/// Buffers of one shard: `count` of `size` bytes in one mapping, and up to `extra_limit` from the heap.
 pub(super) struct Pool {
     base: NonNull<u8>,
     size: usize,
     count: u16,
     free: RefCell<Vec<u16>>,
+    /// Buffers from the heap, numbered from `count` on.
+    extra: RefCell<Vec<Option<NonNull<u8>>>>,
+    extra_limit: u16,
     /// How many chunks stand on each buffer.
     holders: Box<[Cell<u16>]>,
     home: Home,
 }
 
-// Buffer numbers come from `free`, which holds 0..count only, and are passed around inside chunks.
+// Buffer numbers come from `free`, which holds 0..count and the numbers of live extra buffers, and are passed around
+// inside chunks.
 #[allow(clippy::indexing_slicing)]
 impl Pool {
     /// Maps the buffers. They are never unmapped.
-    pub(super) fn new(count: u16, size: usize, handle: &Arc<Handle>) -> io::Result<&'static Pool> {
+    pub(super) fn new(
+        count: u16,
+        extra_limit: u16,
+        size: usize,
+        handle: &Arc<Handle>,
+    ) -> io::Result<&'static Pool> {
         let base = sys::map_forever(usize::from(count) * size)?;
         let home = Home {
             returned: Mutex::default(),
@@ -67,7 +77,9 @@ impl Pool {
             size,
             count,
             free: RefCell::new((0..count).rev().collect()),
-            holders: (0..count).map(|_| Cell::new(0)).collect(),
+            extra: RefCell::default(),
+            extra_limit,
+            holders: (0..count.saturating_add(extra_limit)).map(|_| Cell::new(0)).collect(),
             home,
         })))
     }
@@ -88,16 +100,65 @@ impl Pool {
     }
 
     /// Gives back a buffer that nobody holds and the kernel does not know.
-    pub(super) fn put(&self, buffer: u16) {
+    fn put(&self, buffer: u16) {
         debug_assert_eq!(self.holders[usize::from(buffer)].get(), 0, "a held buffer is not free");
-        self.free.borrow_mut().push(buffer);
+        if buffer < self.count {
+            return self.free.borrow_mut().push(buffer);
+        }
+        let place = self.extra.borrow_mut().get_mut(usize::from(buffer - self.count)).and_then(Option::take);
+        if let Some(memory) = place {
+            // SAFETY: allocated in `grow` with this layout; its number is in no chunk, not on the stack and not with the
+            // kernel, and is forgotten here.
+            unsafe { dealloc(memory.as_ptr(), self.layout()) };
+        }
     }
 
     /// Where a buffer lies.
     pub(super) fn address(&self, buffer: u16) -> NonNull<u8> {
-        debug_assert!(buffer < self.count);
-        // SAFETY: `buffer < count`, so the offset is inside the mapping of `count * size` bytes.
-        unsafe { self.base.add(usize::from(buffer) * self.size) }
+        if buffer < self.count {
+            // SAFETY: `buffer < count`, so the offset is inside the mapping of `count * size` bytes.
+            return unsafe { self.base.add(usize::from(buffer) * self.size) };
+        }
+        let extra = self.extra.borrow();
+        match extra.get(usize::from(buffer - self.count)) {
+            Some(Some(memory)) => *memory,
+            _ => unreachable!("an extra buffer lives as long as its number is out"),
+        }
+    }
+
+    /// Borrows up to `wanted` buffers from the heap and puts them on the stack.
+    pub(super) fn grow(&self, wanted: usize) {
+        let mut extra = self.extra.borrow_mut();
+        for _ in 0..wanted {
+            let vacant = extra.iter().position(Option::is_none).unwrap_or(extra.len());
+            if vacant >= usize::from(self.extra_limit) {
+                return;
+            }
+            // SAFETY: the layout's size is not zero (checked when shards start).
+            let Some(memory) = NonNull::new(unsafe { alloc_zeroed(self.layout()) }) else { return };
+            match extra.get_mut(vacant) {
+                Some(place) => *place = Some(memory),
+                None => extra.push(Some(memory)),
+            }
+            self.free.borrow_mut().push(self.count + vacant as u16);
+        }
+    }
+
+    /// Buffers from the heap at the moment.
+    pub(super) fn extra(&self) -> usize {
+        self.extra.borrow().iter().flatten().count()
+    }
+
+    /// Are buffers short, with `lying` ones with the kernel? From less than half of the mapped buffers' number on, until
+    /// three quarters are back.
+    pub(super) fn is_pressed(&self, was: bool, lying: usize) -> bool {
+        let (ready, count) = (self.free() + lying, usize::from(self.count));
+        ready < if was { count * 3 / 4 } else { count / 2 }
+    }
+
+    fn layout(&self) -> Layout {
+        // SAFETY: the alignment is a power of two, and a size below 64 KiB does not overflow when rounded up to it.
+        unsafe { Layout::from_size_align_unchecked(self.size, 64) }
     }
 
     /// Makes the first `length` bytes of a buffer that has no holder into a chunk.
@@ -199,9 +260,9 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in the mapping, which is never unmapped and was zeroed when made; the kernel does not
-        // hold this buffer (it left the ring with the completion that made the first chunk), and other chunks on the
-        // buffer cover other ranges.
+        // SAFETY: the range lies in a buffer, which was zeroed when made and stays at least until its last chunk is gone;
+        // the kernel does not hold it (it left the ring with the completion that made the first chunk), and other chunks
+        // on the buffer cover other ranges.
         unsafe { std::slice::from_raw_parts(self.start().as_ptr(), usize::from(self.length)) }
     }
 }
@@ -233,7 +294,8 @@ struct Travelling {
     home: &'static Home,
 }
 
-// SAFETY: the memory is never unmapped and only read from here on; `Home` is made of a mutex, atomics and an `Arc`.
+// SAFETY: the memory stays until this value has given it back, and is only read from here on; `Home` is made of a mutex,
+// atomics and a weak `Arc`.
 unsafe impl Send for Travelling {}
 
 impl AsRef<[u8]> for Travelling {

@@ -67,6 +67,15 @@ impl From<Vec<u8>> for Segment {
     }
 }
 
+/// Copies received chunks to the heap: what waits for a peer that does not read must not hold the shard's buffers.
+pub(super) fn move_out(segments: &mut [Segment]) {
+    for segment in segments {
+        if let Segment::Chunk(chunk) = segment {
+            *segment = Segment::Vec(chunk.to_vec());
+        }
+    }
+}
+
 /// Segments that go out one after the other, in one system call where the socket takes them.
 #[derive(Debug, Default)]
 pub struct Segments(SmallVec<[Segment; 4]>);

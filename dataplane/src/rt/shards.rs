@@ -17,6 +17,8 @@ use std::sync::mpsc;
 
 /// Receive buffers of a shard.
 pub const BUFFERS: u16 = 128;
+/// Receive buffers that a shard may borrow from the heap when connections starve for one.
+pub const EXTRA_BUFFERS: u16 = 896;
 /// Bytes of a receive buffer: a full TLS record and what stands around it.
 pub const BUFFER_SIZE: usize = 16_896;
 /// Buffers that are with the kernel at a time.
@@ -33,6 +35,8 @@ pub struct Shards {
     pub backend: Backend,
     /// Receive buffers of each shard, at least one.
     pub buffers: u16,
+    /// Receive buffers that each shard may borrow from the heap when connections starve for one.
+    pub extra_buffers: u16,
     /// Bytes of each, 512 to 65,535.
     pub buffer_size: usize,
     /// Buffers of each shard that are with the kernel at a time (completion).
@@ -49,6 +53,7 @@ impl Default for Shards {
             count: 1,
             backend: Backend::Readiness { reason: "not probed".into() },
             buffers: BUFFERS,
+            extra_buffers: EXTRA_BUFFERS,
             buffer_size: BUFFER_SIZE,
             hot_buffers: HOT_BUFFERS,
             ring_entries: RING_ENTRIES,
@@ -61,6 +66,7 @@ impl Shards {
     fn check(&self) -> io::Result<()> {
         let fine = (1..=usize::from(u16::MAX)).contains(&self.count)
             && self.buffers > 0
+            && self.buffers.checked_add(self.extra_buffers).is_some()
             && (512..=usize::from(u16::MAX)).contains(&self.buffer_size)
             && self.hot_buffers > 0
             && self.hot_buffers <= 1 << 14
@@ -221,7 +227,7 @@ pub(super) fn new_local(
     group: Arc<[Arc<Handle>]>,
     port: Port,
 ) -> io::Result<Local> {
-    let pool = Pool::new(shards.buffers, shards.buffer_size, &handle)?;
+    let pool = Pool::new(shards.buffers, shards.extra_buffers, shards.buffer_size, &handle)?;
     let hosted = shards.backend == Backend::Completion;
     Ok(Local {
         id,

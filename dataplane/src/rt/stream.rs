@@ -4,7 +4,7 @@ use super::address::{Address, RawAddress};
 use super::local::{try_with_net, with_net};
 use super::net::Port;
 use super::pool::Chunk;
-use super::segment::Segments;
+use super::segment::{Segments, move_out};
 use super::tick::Tick;
 use super::{now, sleep_until, sys, within};
 use std::fmt;
@@ -150,7 +150,7 @@ impl Stream {
     }
 
     /// Accepts segments for sending; they go out at the end of the turn. Waits only while an earlier send is blocked, or
-    /// while more than 256 KiB were accepted within this turn. If the future is dropped while it waits, nothing of it
+    /// while 64 KiB and more were accepted within this turn. If the future is dropped while it waits, nothing of it
     /// was accepted.
     ///
     /// # Errors
@@ -267,11 +267,14 @@ impl Writer {
     /// # Errors
     /// As there.
     pub async fn send(&mut self, what: impl Into<Segments>) -> Result<(), SendError> {
-        let mut what = Some(what.into());
+        let mut what = what.into();
         std::future::poll_fn(|cx| {
-            with_net(|net| {
-                std::task::ready!(net.poll_can_send(self.at, cx))?;
-                Poll::Ready(net.send_nowait(self.at, what.take().unwrap_or_default()))
+            with_net(|net| match net.poll_can_send(self.at, cx)? {
+                Poll::Ready(()) => Poll::Ready(net.send_nowait(self.at, std::mem::take(&mut what))),
+                Poll::Pending => {
+                    move_out(&mut what);
+                    Poll::Pending
+                }
             })
         })
         .await

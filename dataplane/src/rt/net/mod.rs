@@ -62,6 +62,12 @@ pub(super) struct Net {
     unsent: Vec<u32>,
     /// Connections without a buffer, the one that waits longest first.
     starved: VecDeque<(u32, u32)>,
+    /// They found none in the last turn either.
+    hungry: bool,
+    /// Buffers are short: one at a time.
+    pressed: bool,
+    /// The slot before which the last sweep stopped.
+    swept: u32,
     spare_tx: SpareTx,
     pub(super) counts: Counts,
 }
@@ -79,6 +85,8 @@ pub struct Counts {
     pub sockets: usize,
     /// Buffers nobody holds (on the stack or with the kernel).
     pub buffers_free: usize,
+    /// Buffers borrowed from the heap.
+    pub buffers_extra: usize,
 }
 
 /// Boxes, because the kernel reads what is inside while they are in use.
@@ -107,6 +115,9 @@ impl Net {
             due: Vec::new(),
             unsent: Vec::new(),
             starved: VecDeque::new(),
+            hungry: false,
+            pressed: false,
+            swept: 0,
             spare_tx: Vec::new(),
             counts: Counts::default(),
         }
@@ -212,10 +223,10 @@ impl Net {
     pub(super) fn turn(&mut self, wait: bool) -> io::Result<()> {
         self.counts.turns += 1;
         self.pool.collect_returned();
-        let buffers = self.port.buffers_ready(self.pool);
-        self.feed_starved(buffers);
+        let hungry = self.feed_starved();
+        self.sweep();
         let unfinished = matches!(&self.port, Port::Ring(ring) if ring.has_unconfirmed());
-        let urgent = self.submit_unsent() || unfinished;
+        let urgent = self.submit_unsent() || unfinished || hungry;
         let timeout = if wait && !urgent { self.time_to_next_timer() } else { Some(Duration::ZERO) };
         match &mut self.port {
             Port::Epoll(_) => self.epoll_turn(timeout)?,
@@ -227,11 +238,12 @@ impl Net {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let lying = match &self.port {
-            Port::Epoll(_) => 0,
-            Port::Ring(ring) => ring.buffers.lying(),
-        };
-        Counts { sockets: self.slots.used(), buffers_free: self.pool.free() + lying, ..self.counts }
+        Counts {
+            sockets: self.slots.used(),
+            buffers_free: self.pool.free() + self.port.buffers_lying(),
+            buffers_extra: self.pool.extra(),
+            ..self.counts
+        }
     }
 
     fn time_to_next_timer(&self) -> Option<Duration> {

@@ -30,11 +30,11 @@ impl Port {
         }
     }
 
-    /// Asks for what arrives. Leaves `slot.rx` armed.
-    pub(super) fn arm_recv(&mut self, at: u32, slot: &mut Slot) {
+    /// Asks for what arrives, or only for the next of it. Leaves `slot.rx` armed.
+    pub(super) fn arm_recv(&mut self, at: u32, slot: &mut Slot, one: bool) {
         match self {
             Port::Epoll(epoll) => epoll.arm(at, slot),
-            Port::Ring(ring) => ring.arm_recv(at, slot),
+            Port::Ring(ring) => ring.arm_recv(at, slot, one),
         }
     }
 
@@ -97,6 +97,14 @@ impl Port {
         match self {
             Port::Epoll(_) => pool.free(),
             Port::Ring(ring) => ring.buffers_ready(pool),
+        }
+    }
+
+    /// Buffers put down for the kernel.
+    pub(super) fn buffers_lying(&self) -> usize {
+        match self {
+            Port::Epoll(_) => 0,
+            Port::Ring(ring) => ring.buffers.lying(),
         }
     }
 

@@ -49,7 +49,7 @@ impl Net {
     }
 
     pub(super) fn arm_recv(&mut self, at: u32) {
-        self.port.arm_recv(at, self.slots.at(at));
+        self.port.arm_recv(at, self.slots.at(at), self.pressed);
     }
 
     /// Nothing queued, no end, no error, nothing on its way out: fit to be used again.
@@ -84,7 +84,7 @@ impl Net {
         }
         slot.queue.push(chunk);
         self.wakers.extend(slot.rx_waker.take());
-        if slot.rx == Rx::Armed && slot.queue.len() >= usize::from(slot.limit) {
+        if slot.rx == Rx::Armed && (self.pressed || slot.queue.len() >= usize::from(slot.limit)) {
             self.port.cancel_rx(at, slot);
         }
     }
@@ -115,11 +115,20 @@ impl Net {
         }
     }
 
-    /// Arms starved receives again, at most as many as there are buffers, the longest waiting first.
-    pub(super) fn feed_starved(&mut self, mut buffers: usize) {
+    /// Arms starved receives again, at most as many as there are buffers, the longest waiting first. True if there is
+    /// none: what goes out in this turn may bring some back; if it does not, the next turn borrows some.
+    pub(super) fn feed_starved(&mut self) -> bool {
+        let mut buffers = self.port.buffers_ready(self.pool);
+        self.pressed = self.pool.is_pressed(self.pressed, self.port.buffers_lying());
         if self.starved.is_empty() {
-            return;
+            self.hungry = false;
+            return false;
         }
+        if buffers == 0 && self.hungry {
+            self.pool.grow(self.starved.len().min(BORROWED_AT_ONCE));
+            buffers = self.port.buffers_ready(self.pool);
+        }
+        let found = buffers > 0;
         while buffers > 0 {
             let Some((at, generation)) = self.starved.pop_front() else { break };
             let Some(slot) = self.slots.find(at, generation) else { continue };
@@ -130,8 +139,29 @@ impl Net {
             }
         }
         self.pool.set_starving(!self.starved.is_empty());
+        !std::mem::replace(&mut self.hungry, !found) && !found
+    }
+
+    /// While buffers are short, ends the multishot receives that were armed before, some a turn: what a connection
+    /// gets then is what its reader waits for, one chunk at a time.
+    pub(super) fn sweep(&mut self) {
+        if !self.pressed {
+            return;
+        }
+        for _ in 0..SWEPT_AT_ONCE {
+            let Some(at) = self.slots.next_of_all(&mut self.swept) else { return };
+            let slot = self.slots.at(at);
+            if slot.many && slot.rx == Rx::Armed {
+                self.port.cancel_rx(at, slot);
+            }
+        }
     }
 }
+
+/// Slots looked at in one turn to end their multishot receives.
+const SWEPT_AT_ONCE: usize = 256;
+/// Buffers borrowed from the heap in one turn.
+const BORROWED_AT_ONCE: usize = 32;
 
 /// What a reader gets whose connection was closed or aborted through its writer.
 pub(super) fn aborted() -> io::Error {

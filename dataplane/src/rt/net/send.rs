@@ -3,13 +3,13 @@
 
 use super::receive::aborted;
 use super::{Fin, Life, Net, Phase, SPARE_TX, Slot, SpareTx, Submitted, Tx, Work, keep};
-use crate::rt::segment::{Segment, Segments};
+use crate::rt::segment::{Segment, Segments, move_out};
 use crate::rt::{SendError, pool, spare, sys};
 use std::io;
 use std::task::{Context, Poll};
 
 /// Bytes a connection accepts within a turn before `send` waits for the kernel to have taken them.
-pub(in crate::rt) const SEND_MARK: usize = 256 * 1024;
+pub(in crate::rt) const SEND_MARK: usize = 64 * 1024;
 
 impl Net {
     /// May more be sent without waiting? Neither blocked nor above the mark of one turn.
@@ -125,6 +125,8 @@ impl Net {
         }
         if let Some(tx) = slot.tx() {
             tx.phase = Phase::Blocked;
+            move_out(&mut tx.flying);
+            move_out(&mut tx.pending);
         }
         self.counts.short_sends += 1;
         self.port.resume_send(at, slot);

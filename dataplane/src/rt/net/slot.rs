@@ -202,6 +202,8 @@ pub(in crate::rt) struct Slot {
     pub(in crate::rt) holders: u8,
     /// Nobody reads any more.
     pub(in crate::rt) reader_gone: bool,
+    /// Armed for all that comes, not for the next chunk only (completion backend).
+    pub(in crate::rt) many: bool,
     /// Unix domain: received one by one, because an end can get lost in a multishot receive there.
     pub(in crate::rt) unix: bool,
     pub(in crate::rt) fin: Fin,
@@ -244,6 +246,7 @@ impl Slot {
             limit: RECEIVE_QUEUE,
             holders: 0,
             reader_gone: false,
+            many: false,
             unix: false,
             fin: Fin::None,
             ready: Ready::default(),
@@ -324,6 +327,14 @@ impl Slots {
     pub(in crate::rt) fn find(&mut self, at: u32, generation: u32) -> Option<&mut Slot> {
         let slot = self.pages.get_mut(at as usize / PAGE)?.get_mut(at as usize % PAGE)?;
         (slot.generation == generation && slot.life != Life::Vacant).then_some(slot)
+    }
+
+    /// Goes round all slots, one a call; `None` if there are none.
+    pub(in crate::rt) fn next_of_all(&self, cursor: &mut u32) -> Option<u32> {
+        let count = (self.pages.len() * PAGE) as u32;
+        let at = cursor.checked_rem(count)?;
+        *cursor = at + 1;
+        Some(at)
     }
 
     /// Slots in use.

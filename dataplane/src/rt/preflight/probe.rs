@@ -87,7 +87,7 @@ impl Probe {
         let buffers = BufferRing::register(&ring, 2).map_err(|e| failed("a buffer ring", &e))?;
         let handle = Handle::new().map_err(|e| e.to_string())?;
         handle.end();
-        let pool = Pool::new(2, 4096, &handle).map_err(|e| e.to_string())?;
+        let pool = Pool::new(2, 0, 4096, &handle).map_err(|e| e.to_string())?;
         let (ours, theirs) = pair().map_err(|e| format!("no socket pair to try io_uring on: {e}"))?;
         Ok(Probe { ring, buffers, pool, ours, theirs })
     }

@@ -212,12 +212,13 @@ impl Ring {
         }
     }
 
-    pub(super) fn arm_recv(&mut self, at: u32, slot: &mut Slot) {
+    pub(super) fn arm_recv(&mut self, at: u32, slot: &mut Slot, one: bool) {
         slot.rx = Rx::Armed;
         slot.in_kernel += 1;
         let fd = Fd(slot.raw());
-        let entry = if slot.unix {
-            // one by one: on some kernels a multishot receive loses the end of a Unix stream
+        // on some kernels a multishot receive loses the end of a Unix stream
+        slot.many = !one && !slot.unix;
+        let entry = if !slot.many {
             let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(GROUP).build();
             receive.flags(squeue::Flags::BUFFER_SELECT)
         } else {
