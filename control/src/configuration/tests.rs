@@ -262,3 +262,34 @@ fn check_judges_each_file_by_its_kind() {
     let misplaced = check(std::slice::from_ref(&folder.0));
     assert!(said(&misplaced)[0].contains("name the file with --config"), "{:?}", said(&misplaced));
 }
+
+/// Good text with bytes changed, taken out and doubled, by a fixed seed: whatever comes out is judged, in both modes.
+#[test]
+fn no_text_makes_the_reader_panic_and_every_place_lies_in_the_file() {
+    let folder = Folder::new("mutated");
+    let mut rng = proto::rng::Rng::new(7);
+    let mut next = |below: usize| usize::try_from(rng.below(below as u64)).unwrap();
+    for _ in 0..400 {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        for _ in 0..1 + next(6) {
+            if bytes.len() < 2 {
+                break;
+            }
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = b" :-#\n\t\"'[]{}$&*!|>%@`,\xc3"[next(23)],
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, bytes[at]),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let file = folder.write("config.yaml", "");
+        std::fs::write(&file, &bytes).unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n').count() as u64;
+        for strictness in [Strictness::Strict, Strictness::Lenient] {
+            let findings = read(std::slice::from_ref(&file), &[], strictness, &variables);
+            assert!(findings.problems.iter().all(|problem| problem.line <= lines), "{:?}", said(&findings));
+        }
+        check(std::slice::from_ref(&folder.0));
+    }
+}

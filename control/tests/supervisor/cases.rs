@@ -149,12 +149,14 @@ fn json_lines() {
 }
 
 fn order_of_the_end() {
-    for signal in [SIGTERM, SIGINT] {
+    // A terminal's Ctrl-C goes to the whole foreground group; only the supervisor is in it.
+    for (signal, whole_group) in [(SIGTERM, false), (SIGINT, true)] {
         let stage = Stage::new();
         let (mut sidecar, settings) = stage.start(stage.launch("daprd"));
         wait::until(LIMIT, "control is up", || stage.notes().len() >= 3);
         assert_eq!(stage.runtime_dirs().len(), 1);
-        sidecar.signal(signal);
+        let id = sidecar.id() as i32;
+        send_signal(if whole_group { -id } else { id }, signal);
         ends_with(&mut sidecar, 0);
         let notes = stage.notes();
         assert_eq!(notes[notes.len() - 3..], ["draining", "data plane ended", "control ended"]);
