@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 /// What the driver woke up for.
 enum Step {
     Chunk(Chunk),
-    Sendable,
+    /// There is news, or the socket takes more.
+    Go,
     Time,
     End(LinkEnd),
 }
@@ -26,10 +27,8 @@ pub(super) async fn drive(
     let end = loop {
         let done = match poll_fn(|cx| poll_step(&link, &mut reader, give_up, cx)).await {
             Step::Chunk(mut chunk) => on_chunk(&link, &mut chunk),
-            Step::Sendable => {
-                let inner = &mut *link.inner();
-                inner.blocked = false;
-                link.touch(inner);
+            Step::Go => {
+                link.touch(&mut link.inner());
                 Ok(())
             }
             Step::Time => on_time(&link),
@@ -60,7 +59,7 @@ pub(super) async fn drive(
 fn poll_step(link: &Rc<Link>, reader: &mut Reader, most: Tick, cx: &mut Context<'_>) -> Poll<Step> {
     let (sendable, by) = link.poll_drive(cx);
     match sendable {
-        Poll::Ready(Ok(())) => return Poll::Ready(Step::Sendable),
+        Poll::Ready(Ok(())) => return Poll::Ready(Step::Go),
         Poll::Ready(Err(error)) => return Poll::Ready(Step::End(LinkEnd::Io(error.to_string()))),
         Poll::Pending => {}
     }

@@ -130,9 +130,12 @@ impl Link {
         self.inner.borrow_mut()
     }
 
-    /// Sends what was written at the end of this turn.
+    /// Sends what was written at the end of this turn; has the driver report what became news by it.
     pub(super) fn touch(&self, inner: &mut Inner) {
-        if inner.dirty || !inner.conn.wants_write() {
+        if inner.conn.has_news() {
+            self.wake_driver();
+        }
+        if inner.dirty || inner.blocked || !inner.conn.wants_write() {
             return;
         }
         if let Some(me) = self.me.upgrade() {
@@ -154,7 +157,7 @@ impl Link {
         }
     }
 
-    /// Whether the socket takes more again; and when the driver must act at the latest.
+    /// Whether there is news, or the socket takes more again; and when the driver must act at the latest.
     pub(super) fn poll_drive(&self, cx: &mut Context<'_>) -> (Poll<Result<(), SendError>>, Tick) {
         let inner = &mut *self.inner();
         match &mut *self.driver.borrow_mut() {
@@ -162,7 +165,8 @@ impl Link {
             driver => *driver = Some(cx.waker().clone()),
         }
         let sendable = match &mut inner.writer {
-            Some(writer) if inner.blocked => writer.poll_can_send(cx),
+            _ if inner.conn.has_news() => Poll::Ready(Ok(())),
+            Some(writer) if inner.blocked => writer.poll_can_send(cx).map_ok(|()| inner.blocked = false),
             _ => Poll::Pending,
         };
         let due = Tick::from_micros(inner.conn.deadline().as_micros());
@@ -223,7 +227,7 @@ impl TurnEnd for Link {
         let inner = &mut *self.inner();
         inner.dirty = false;
         inner.flush();
-        if inner.blocked {
+        if inner.blocked || inner.conn.has_news() {
             self.wake_driver();
         }
     }

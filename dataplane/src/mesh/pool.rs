@@ -128,12 +128,13 @@ impl Mesh {
         if self.0.closed.get() {
             return Poll::Ready(Err(DialError::Closed));
         }
+        // before the peer is looked up: one that could not be dialled has been forgotten
+        if let Some(Err(error)) = joined.as_ref().and_then(|flight| flight.outcome.borrow().clone()) {
+            return Poll::Ready(Err(error));
+        }
         let peer = self.peer(to);
         if let Some(checkout) = peer.checkout() {
             return Poll::Ready(Ok(checkout));
-        }
-        if let Some(Err(error)) = joined.as_ref().and_then(|flight| flight.outcome.borrow().clone()) {
-            return Poll::Ready(Err(error));
         }
         *joined = peer.dial(&self.0);
         peer.wait(seen, cx);
@@ -175,6 +176,12 @@ impl Mesh {
     }
 }
 
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 /// Everything about one peer.
 pub(super) struct Peer {
     pub(super) key: PeerKey,
@@ -189,11 +196,11 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Room for one call on an open connection.
-    fn checkout(&self) -> Option<Checkout> {
+    fn checkout(self: &Rc<Self>) -> Option<Checkout> {
         let links = self.links.borrow();
         let link = links.iter().find(|link| link.room() > 0)?;
         link.reserved.set(link.reserved.get() + 1);
-        Some(Checkout { link: Some(Rc::clone(link)) })
+        Some(Checkout { link: Some(Rc::clone(link)), peer: Rc::clone(self) })
     }
 
     /// The dial in flight, or a new one if another connection may be made.
@@ -277,6 +284,7 @@ impl Peer {
 #[must_use = "the room is kept until this is dropped"]
 pub struct Checkout {
     link: Option<Rc<Link>>,
+    peer: Rc<Peer>,
 }
 
 impl Checkout {
@@ -300,6 +308,7 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         if let Some(link) = &self.link {
             link.reserved.set(link.reserved.get().saturating_sub(1));
+            self.peer.wake();
         }
     }
 }

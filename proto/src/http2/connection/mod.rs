@@ -212,6 +212,11 @@ impl Connection {
             .or_else(|| self.notice(notice::OVER, Event::Over))
     }
 
+    /// Whether [`Connection::poll`] may have something. Not only `receive` makes news: `write` does, and `release`.
+    pub fn has_news(&self) -> bool {
+        self.notices != 0 || !self.events.is_empty()
+    }
+
     fn notice(&mut self, bit: u8, event: Event) -> Option<Event> {
         let pending = self.notices & bit != 0;
         self.notices &= !bit;
