@@ -4,6 +4,9 @@
 //! has to be sent. Control serves it.
 
 mod document;
+mod server;
+
+pub use server::serve;
 
 pub use document::{
     Call, Certificate, DataPlaneStatus, Document, EndpointStatus, IdentityStatus, Latency, PeerRoute,

@@ -17,6 +17,7 @@ mod sockets;
 
 pub use lifecycle::BAD_CONFIGURATION;
 pub(crate) use runtime_dir::{live, private};
+pub(crate) use say::Voice;
 
 use crate::cli::SuperviseArgs;
 use crate::settings::{Environment, Mode, Plan, Refusal, Role, Settings, decide};
@@ -25,7 +26,6 @@ pub use follow::{follow, keep};
 use lifecycle::{Action, Event, Lifecycle, Part};
 use ready::Door;
 use runtime_dir::RuntimeDir;
-use say::Voice;
 use sockets::Bound;
 use std::io;
 use std::time::{Duration, Instant};

@@ -71,8 +71,8 @@ pub fn command() -> clap::Command {
 pub fn perform(command: Command) -> i32 {
     match command {
         Command::Supervise(arguments) => crate::supervisor::run(&arguments),
-        Command::Control { parent, .. } => match crate::supervisor::follow("outrigger-ctl", parent) {
-            Ok(()) => complain("the control process is not complete yet"),
+        Command::Control { parent, runtime } => match crate::supervisor::follow("outrigger-ctl", parent) {
+            Ok(()) => crate::process::run(&runtime, parent.is_some()),
             Err(reason) => complain(&reason),
         },
         Command::Keep => crate::supervisor::keep(),

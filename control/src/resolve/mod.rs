@@ -91,6 +91,17 @@ impl Resolver {
         all.into_iter().map(|address| Endpoint { address }).collect()
     }
 
+    /// What all ways know of `app` now, and the first way that knows each address.
+    pub fn known_by(&self, app: &AppRef) -> HashMap<SocketAddr, &'static str> {
+        let mut all = HashMap::new();
+        for way in &self.ways {
+            for address in way.known(app) {
+                all.entry(address).or_insert(way.name());
+            }
+        }
+        all
+    }
+
     /// Counts up whenever a name may have changed: compare `known` with what was pushed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

@@ -1,1 +1,0 @@
-//! Control's end of the local channel.

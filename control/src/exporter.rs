@@ -1,1 +1,0 @@
-//! What leaves the sidecar about its calls: Prometheus text.
