@@ -101,16 +101,6 @@ pub fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// One header line whose name is written in canonical spelling: `x-REQUEST-id` becomes `X-Request-Id`.
-#[inline]
-pub fn canonical_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    canonical(out, name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Appends a header name in Go's canonical spelling: a capital at the beginning and after every dash.
 #[inline]
 pub fn canonical(out: &mut Vec<u8>, name: &[u8]) {

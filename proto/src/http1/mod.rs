@@ -28,6 +28,7 @@ mod chunked;
 pub mod encode;
 pub mod framing;
 pub mod head;
+mod headers;
 pub mod hop;
 pub mod names;
 pub mod refusal;

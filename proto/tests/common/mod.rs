@@ -2,6 +2,7 @@
 //! independent reader and writer.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
 
+pub mod http;
 pub mod messages;
 
 use proto::grpc::base64;

@@ -11,10 +11,10 @@
 //! }
 //! ```
 
+pub use super::refused::Refused;
 use super::{Rule, rule, write};
 use crate::envelope::request::{Declared, Invoke};
 use crate::envelope::{Peer, Verb};
-use crate::grpc::status::{Code, Status};
 use crate::http1::encode::{self, is_value};
 use crate::http1::framing::Framing;
 use crate::http1::head::Request;
@@ -22,7 +22,6 @@ use crate::http1::hop::Listed;
 use crate::http1::names::Known;
 use crate::invoke::escape;
 use crate::trace::{Context, Passed};
-use core::fmt;
 
 /// Names that are written by other rules than passing on.
 const ASIDE: u64 = Known::Baggage.bit()
@@ -57,65 +56,6 @@ pub struct Caller<'a> {
     /// Namespace.
     pub namespace: &'a str,
 }
-
-/// Why a call cannot be written as an HTTP/1 request; nothing was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No HTTP extension.
-    NoExtension,
-    /// Verb NONE, CONNECT or no token.
-    Verb,
-    /// A spec version other than 1.
-    Version(u64),
-    /// A declared length that is no number.
-    Length(String),
-    /// `%` without two hex digits in the method.
-    Escape {
-        /// The URL that does not parse.
-        url: String,
-        /// What is wrong in it.
-        escape: String,
-    },
-    /// A header that would change the message: invalid name, control characters in the value.
-    Header(String),
-}
-
-impl Refused {
-    /// The status that a callee ends the call with (spec/invocation 3.9).
-    pub fn status(&self) -> Status {
-        let code = if matches!(self, Refused::Header(_)) { Code::INVALID_ARGUMENT } else { Code::INTERNAL };
-        Status { code, message: format!("error invoking app channel: {self}") }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut quoted = String::new();
-        match self {
-            Refused::NoExtension => {
-                f.write_str("rpc error: code = InvalidArgument desc = missing HTTP extension field")
-            }
-            Refused::Verb => f.write_str("rpc error: code = InvalidArgument desc = invalid HTTP verb"),
-            Refused::Version(version) => {
-                write!(f, "rpc error: code = Unimplemented desc = Unsupported spec version: {version}")
-            }
-            Refused::Length(value) => {
-                crate::invoke::quote::go(&mut quoted, value);
-                write!(f, "strconv.ParseInt: parsing {quoted}: invalid syntax")
-            }
-            Refused::Escape { url, escape } => {
-                crate::invoke::quote::go(&mut quoted, url);
-                write!(f, "parse {quoted}: invalid URL escape \"{escape}\"")
-            }
-            Refused::Header(name) => {
-                crate::invoke::quote::go(&mut quoted, name);
-                write!(f, "header {quoted} cannot be written as HTTP/1")
-            }
-        }
-    }
-}
-
-impl core::error::Error for Refused {}
 
 /// Whether an app of HTTP may be called like this: extension, verb, version, in daprd's order (spec/invocation 4.3).
 ///

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod client;
+mod refused;
 
 use crate::http1::encode::{canonical, is_name};
 use crate::http1::hop::HOP_BY_HOP;
