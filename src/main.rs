@@ -16,7 +16,7 @@ fn data_plane(arguments: &DataplaneArgs) -> i32 {
         return cli::complain(&reason);
     }
     match Config::from_args(arguments.own_terms()) {
-        Ok(_config) => cli::complain("the data plane is not complete yet"),
+        Ok(config) => dataplane::run(config),
         Err(mistake) => cli::complain(&mistake.to_string()),
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! Everything else a data plane knows comes through the control socket.
 
+pub use crate::rt::BackendChoice;
+pub use proto::log::{Format as LogFormat, Level as LogLevel};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -64,44 +66,6 @@ pub enum ListenAt {
     Unix(PathBuf),
 }
 
-/// Which networking to use (`--backend`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// What the host allows, the fast one first.
-    #[default]
-    Auto,
-    /// io_uring, or no start.
-    Completion,
-    /// epoll.
-    Readiness,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// `key=value` pairs.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Which log lines are written; each level includes those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// The process ends.
-    Fatal,
-    /// Something failed for good.
-    Error,
-    /// Something needs a look.
-    Warn,
-    /// What happens.
-    #[default]
-    Info,
-    /// What happens in detail.
-    Debug,
-}
-
 /// A mistake in the arguments, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadArgument(String);
@@ -147,9 +111,9 @@ impl Config {
         for listening in &self.listeners {
             args.extend(["--listen".into(), listening.to_string().into()]);
         }
-        args.extend(["--backend".into(), self.backend.to_string().into()]);
+        args.extend(["--backend".into(), backend_name(self.backend).into()]);
         args.extend(["--shards".into(), self.shards.to_string().into()]);
-        args.extend(["--log-level".into(), self.log_level.to_string().into()]);
+        args.extend(["--log-level".into(), self.log_level.name().into()]);
         if self.log == LogFormat::Json {
             args.push("--log-as-json".into());
         }
@@ -183,11 +147,12 @@ impl Config {
         match name {
             "--control-socket" => self.control_socket = PathBuf::from(value),
             "--listen" => self.listeners.push(Listening::parse(&text)?),
-            "--backend" => {
-                self.backend = BackendChoice::parse(&text).ok_or_else(|| bad(BackendChoice::NAMES))?
-            }
+            "--backend" => self.backend = text.parse().map_err(|_| bad("auto, completion or readiness"))?,
             "--shards" => self.shards = text.parse().map_err(|_| bad("a number"))?,
-            "--log-level" => self.log_level = LogLevel::parse(&text).ok_or_else(|| bad(LogLevel::NAMES))?,
+            "--log-level" => {
+                self.log_level =
+                    LogLevel::parse(&text).ok_or_else(|| bad("fatal, error, warn, info or debug"))?
+            }
             _ => return Err(BadArgument(format!("unknown argument {name}"))),
         }
         Ok(())
@@ -236,45 +201,11 @@ impl fmt::Display for Role {
     }
 }
 
-impl BackendChoice {
-    const NAMES: &str = "auto, completion or readiness";
-
-    fn parse(text: &str) -> Option<BackendChoice> {
-        [BackendChoice::Auto, BackendChoice::Completion, BackendChoice::Readiness]
-            .into_iter()
-            .find(|choice| choice.to_string() == text)
-    }
-}
-
-impl fmt::Display for BackendChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BackendChoice::Auto => "auto",
-            BackendChoice::Completion => "completion",
-            BackendChoice::Readiness => "readiness",
-        })
-    }
-}
-
-impl LogLevel {
-    const NAMES: &str = "fatal, error, warn, info or debug";
-    const ALL: [LogLevel; 5] =
-        [LogLevel::Fatal, LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug];
-
-    fn parse(text: &str) -> Option<LogLevel> {
-        LogLevel::ALL.into_iter().find(|level| level.to_string() == text)
-    }
-}
-
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogLevel::Fatal => "fatal",
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-        })
+fn backend_name(backend: BackendChoice) -> &'static str {
+    match backend {
+        BackendChoice::Auto => "auto",
+        BackendChoice::Completion => "completion",
+        BackendChoice::Readiness => "readiness",
     }
 }
 

@@ -8,8 +8,11 @@ pub mod listen;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod process;
 pub mod proxy;
 pub mod rt;
 pub mod shard;
 pub mod subscribe;
 pub mod tls;
+
+pub use process::run;

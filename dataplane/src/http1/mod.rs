@@ -1,1 +1,9 @@
-//! HTTP/1.1 connections over the runtime, both roles.
+//! HTTP/1 connections: towards local clients ([`server`]) and towards the local app ([`client`]).
+//!
+//! The rules are in `proto::http1`; here are the bytes. Heads are copied out of the receive buffers, bodies leave in
+//! the chunks they came in, and no receive buffer is held while anybody but its consumer is waited for.
+
+pub(crate) mod client;
+pub(crate) mod server;
+pub(crate) mod sink;
+pub(crate) mod source;

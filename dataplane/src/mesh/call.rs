@@ -187,6 +187,17 @@ impl Call {
         self.pend(inner, slot, by, cx).map(Err)
     }
 
+    /// Ready when the call has failed: the other end reset it, or the connection ended. For who has nothing else to wait
+    /// for.
+    pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<CallError> {
+        let Some(slot) = self.slot else { return Poll::Ready(NOT_STARTED) };
+        let inner = &mut *self.link.inner();
+        match check(&self.link, inner, slot) {
+            Ok(()) => self.pend(inner, slot, Tick::NEVER, cx),
+            Err(error) => Poll::Ready(error),
+        }
+    }
+
     /// Pending until something happens on the stream, or ready when `by` has come.
     fn pend(&self, inner: &mut Inner, slot: Slot, by: Tick, cx: &Context<'_>) -> Poll<CallError> {
         if by <= rt::now() {

@@ -1,1 +1,16 @@
-//! The two stories: outbound and inbound.
+//! The two stories: [`outbound`] carries a local client's request to another app, [`inbound`] another sidecar's call to
+//! the local app.
+
+mod answer;
+mod attempt;
+mod hop;
+pub(crate) mod inbound;
+mod inbound_app;
+pub(crate) mod outbound;
+mod own;
+mod replay;
+mod respond;
+pub(crate) mod steps;
+mod to_app;
+
+pub(crate) use respond::{Reply, asked, date, reply};

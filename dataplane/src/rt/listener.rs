@@ -8,7 +8,7 @@ use super::tick::Tick;
 use super::{net::Port, now, sleep_until, sys};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Connections that wait in the kernel to be accepted.
@@ -60,6 +60,18 @@ impl Listener {
             let at = net.open_listener(fd, unix)?;
             Ok(Listener { at, _here: std::marker::PhantomData })
         })
+    }
+
+    /// [`Listener::adopt`] for a descriptor that this process inherited and knows by number. The number itself stays
+    /// open.
+    ///
+    /// # Errors
+    /// There is no such descriptor, or it is not a listening stream socket.
+    ///
+    /// # Panics
+    /// Outside of a shard.
+    pub fn inherit(fd: RawFd) -> io::Result<Listener> {
+        Listener::adopt(sys::duplicate(fd)?)
     }
 
     /// Where it listens.

@@ -14,11 +14,9 @@
 //! The built-in policy: `Unavailable` and `Unauthenticated` are tried up to three more times, one second apart. An
 //! attempt that provably was not processed moves to another live endpoint at once where there is one.
 
+use crate::invoke::classify::Retry;
 use crate::time::Tick;
 use core::time::Duration;
-
-/// gRPC status numbers that the built-in policy retries.
-const RETRIED_CODES: [u8; 2] = [14, 16];
 
 /// How often and how far apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +38,8 @@ impl RetryPolicy {
 /// What is known about an attempt that failed before the response began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailedAttempt {
-    /// The gRPC status it amounts to.
-    pub code: u8,
-    /// The peer may have seen the whole request: a further attempt may execute it twice.
-    pub may_be_processed: bool,
+    /// What another attempt would be ([`crate::invoke::classify::retry`]).
+    pub retry: Retry,
     /// The request can be sent again: its body is kept, or nothing of it was read yet.
     pub replayable: bool,
     /// A live endpoint exists that this call has not tried.
@@ -80,13 +76,13 @@ pub enum Stop {
 pub struct Attempts {
     policy: RetryPolicy,
     made: u32,
-    unsafe_retries: u32,
+    repeats: u32,
 }
 
 impl Attempts {
     /// Before the first attempt.
     pub fn new(policy: RetryPolicy) -> Attempts {
-        Attempts { policy, made: 0, unsafe_retries: 0 }
+        Attempts { policy, made: 0, repeats: 0 }
     }
 
     /// An attempt begins; returns its number, from 1.
@@ -101,13 +97,13 @@ impl Attempts {
     }
 
     /// Retries made although the peer may have processed the request before.
-    pub fn unsafe_retries(&self) -> u32 {
-        self.unsafe_retries
+    pub fn repeats(&self) -> u32 {
+        self.repeats
     }
 
     /// The attempt failed: what now? Draws on `budget` when it says `Again`.
     pub fn failed(&mut self, attempt: FailedAttempt, budget: &mut Budget, now: Tick) -> Verdict {
-        if !RETRIED_CODES.contains(&attempt.code) {
+        if attempt.retry == Retry::No {
             return Verdict::Stop(Stop::Final);
         }
         if self.made > self.policy.retries {
@@ -119,8 +115,8 @@ impl Attempts {
         if !budget.withdraw(now) {
             return Verdict::Stop(Stop::Budget);
         }
-        self.unsafe_retries += u32::from(attempt.may_be_processed);
-        let at_once = attempt.fresh_endpoint && !attempt.may_be_processed;
+        self.repeats += u32::from(attempt.retry == Retry::Unsafe);
+        let at_once = attempt.fresh_endpoint && attempt.retry == Retry::Safe;
         Verdict::Again { wait: if at_once { Duration::ZERO } else { self.policy.interval } }
     }
 }
@@ -175,7 +171,7 @@ mod tests {
     use super::*;
 
     const UNAVAILABLE: FailedAttempt =
-        FailedAttempt { code: 14, may_be_processed: false, replayable: true, fresh_endpoint: false };
+        FailedAttempt { retry: Retry::Safe, replayable: true, fresh_endpoint: false };
     const SECOND: Duration = Duration::from_secs(1);
 
     fn run(policy: RetryPolicy, attempt: FailedAttempt) -> Vec<Verdict> {
@@ -198,23 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn unauthenticated_is_retried_like_unavailable() {
-        assert_eq!(run(RetryPolicy::BUILT_IN, FailedAttempt { code: 16, ..UNAVAILABLE }).len(), 4);
-    }
-
-    #[test]
-    fn every_other_status_is_final() {
-        for code in (0..=16).filter(|c| ![14, 16].contains(c)) {
-            let verdicts = run(RetryPolicy::BUILT_IN, FailedAttempt { code, ..UNAVAILABLE });
-            assert_eq!(verdicts, [Verdict::Stop(Stop::Final)], "code {code}");
-        }
+    fn what_would_end_the_same_way_is_final() {
+        let verdicts = run(RetryPolicy::BUILT_IN, FailedAttempt { retry: Retry::No, ..UNAVAILABLE });
+        assert_eq!(verdicts, [Verdict::Stop(Stop::Final)]);
     }
 
     #[test]
     fn another_live_endpoint_is_tried_at_once_unless_the_peer_may_have_processed_the_request() {
         let fresh = FailedAttempt { fresh_endpoint: true, ..UNAVAILABLE };
         assert_eq!(run(RetryPolicy::BUILT_IN, fresh)[0], Verdict::Again { wait: Duration::ZERO });
-        let processed = FailedAttempt { may_be_processed: true, ..fresh };
+        let processed = FailedAttempt { retry: Retry::Unsafe, ..fresh };
         assert_eq!(run(RetryPolicy::BUILT_IN, processed)[0], Verdict::Again { wait: SECOND });
     }
 
@@ -222,12 +211,8 @@ mod tests {
     fn a_retry_that_may_execute_twice_is_counted() {
         let (mut attempts, mut budget) = (Attempts::new(RetryPolicy::BUILT_IN), Budget::new(Tick::default()));
         attempts.begin();
-        attempts.failed(
-            FailedAttempt { may_be_processed: true, ..UNAVAILABLE },
-            &mut budget,
-            Tick::default(),
-        );
-        assert_eq!((attempts.made(), attempts.unsafe_retries()), (1, 1));
+        attempts.failed(FailedAttempt { retry: Retry::Unsafe, ..UNAVAILABLE }, &mut budget, Tick::default());
+        assert_eq!((attempts.made(), attempts.repeats()), (1, 1));
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! What a failed exchange with the app is called. The front of each text is daprd's; the network's part is our own
+//! where Go's wording would not help anybody (vectors errors/app-down/…, response-failures/…).
+
+use crate::http1::client::NoAnswer;
+use proto::http1::framing::BodyError;
+use proto::http1::refusal::HeadError;
+use proto::invoke::failure::{Failure, Kind};
+use std::fmt::Display;
+use std::io;
+
+/// The request that was put to the app, for messages: `Get "http://127.0.0.1:3000/pay?x=1": …`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// The verb.
+    pub(crate) verb: &'a str,
+    /// `host:port` of the app.
+    pub(crate) host: &'a str,
+    /// The normalised method.
+    pub(crate) method: &'a str,
+    /// The raw query.
+    pub(crate) query: &'a str,
+}
+
+impl Asked<'_> {
+    fn failed(&self, kind: Kind, why: impl Display) -> Failure {
+        let (first, rest) = self.verb.split_at_checked(1).unwrap_or((self.verb, ""));
+        let question = if self.query.is_empty() { "" } else { "?" };
+        let method = self.method.trim_start_matches('/');
+        Failure::new(
+            kind,
+            format!(
+                "{first}{} \"http://{}/{method}{question}{}\": {why}",
+                rest.to_lowercase(),
+                self.host,
+                self.query
+            ),
+        )
+    }
+
+    /// No connection.
+    pub(crate) fn unreachable(&self, error: &io::Error) -> Failure {
+        self.failed(Kind::AppUnreachable, format_args!("dial tcp {}: connect: {}", self.host, system(error)))
+    }
+
+    /// An answer head that is none.
+    pub(crate) fn malformed(&self, error: &HeadError) -> Failure {
+        self.failed(Kind::AppAnswer, format_args!("net/http: HTTP/1.x transport connection broken: {error}"))
+    }
+
+    /// The request's body does not keep what its head promised.
+    pub(crate) fn broken(&self, error: &BodyError) -> Failure {
+        self.failed(Kind::AppAnswer, error)
+    }
+
+    /// The answer is larger than the limit.
+    pub(crate) fn too_large(&self, limit: u64) -> Failure {
+        self.failed(
+            Kind::ResponseTooLarge,
+            format_args!("the response body is larger than --max-body-size ({limit} bytes)"),
+        )
+    }
+}
+
+/// No answer head came.
+pub(crate) fn answer_failure(asked: &Asked<'_>, no: &NoAnswer) -> Failure {
+    match no {
+        NoAnswer::Closed => asked.failed(Kind::AppAnswer, "EOF"),
+        NoAnswer::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            asked.failed(Kind::AppAnswer, "unexpected EOF")
+        }
+        NoAnswer::Io(error) => {
+            asked.failed(Kind::AppAnswer, format_args!("read tcp {}: read: {}", asked.host, system(error)))
+        }
+        NoAnswer::TooManyInterim => asked.failed(
+            Kind::AppAnswer,
+            "net/http: HTTP/1.x transport connection broken: net/http: too many 1xx informational responses",
+        ),
+        NoAnswer::Deadline => asked.failed(Kind::Deadline, "timeout awaiting response headers"),
+    }
+}
+
+/// The system's text as Go writes it: `connection refused`.
+fn system(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return "i/o timeout".into();
+    }
+    system_text(&error.to_string())
+}
+
+/// Rust's text of a system error as Go writes it: `Connection refused (os error 111)` is `connection refused`.
+pub(crate) fn system_text(text: &str) -> String {
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'_> = Asked { verb: "GET", host: "127.0.0.1:3000", method: "/x", query: "q=1" };
+
+    #[test]
+    fn a_refused_connection_reads_as_at_daprd() {
+        let error = io::Error::from_raw_os_error(111);
+        assert_eq!(
+            ASKED.unreachable(&error).text,
+            "Get \"http://127.0.0.1:3000/x?q=1\": dial tcp 127.0.0.1:3000: connect: connection refused"
+        );
+    }
+
+    #[test]
+    fn a_connection_closed_without_answer_is_eof() {
+        let asked = Asked { verb: "POST", query: "", ..ASKED };
+        assert_eq!(answer_failure(&asked, &NoAnswer::Closed).text, "Post \"http://127.0.0.1:3000/x\": EOF");
+    }
+}

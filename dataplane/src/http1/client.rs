@@ -1,0 +1,141 @@
+//! A connection to the local app, as the client of one request after the other.
+
+use super::sink::Sink;
+use super::source::{Deadlines, NoBody, NoHead, Source};
+use crate::rt::{self, Address, Segment, Stream, Tick, Writer};
+use proto::http1::framing::{Framing, Incoming};
+use std::io;
+use std::time::Duration;
+
+/// Interim answers that are swallowed before one answer, as in Go.
+const MOST_INTERIM: usize = 5;
+
+/// A connection to an app.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    source: Source,
+    writer: Writer,
+    /// The response head of the present exchange.
+    head: Vec<u8>,
+    /// It carried a request before.
+    pub(crate) reused: bool,
+}
+
+impl Connection {
+    /// Connects.
+    pub(crate) async fn open(to: &Address, by: Tick) -> io::Result<Connection> {
+        let stream: Stream = rt::connect(to, by).await?;
+        let (reader, writer) = stream.split();
+        Ok(Connection { source: Source::new(reader), writer, head: Vec::new(), reused: false })
+    }
+
+    /// Fit for another request: nothing came unasked, no end, no error.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.source.is_quiet()
+    }
+
+    /// The halves for one exchange.
+    pub(crate) fn exchange(&mut self) -> (Sink<'_>, Answer<'_>) {
+        let answer =
+            Answer { source: &mut self.source, head: &mut self.head, incoming: Incoming::new(Framing::None) };
+        (Sink::new(&mut self.writer), answer)
+    }
+
+    /// Closes a connection in the middle of an exchange: the app sees that the request is void.
+    pub(crate) fn abort(self) {
+        self.writer.abort();
+    }
+}
+
+/// The answer to one request: first its head, then its body.
+#[derive(Debug)]
+pub(crate) struct Answer<'c> {
+    source: &'c mut Source,
+    head: &'c mut Vec<u8>,
+    incoming: Incoming,
+}
+
+/// Why there is no usable answer head.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// The connection ended before a byte of an answer.
+    Closed,
+    /// It failed before a byte of an answer, or ended within the head.
+    Io(io::Error),
+    /// Interim answers without an end.
+    TooManyInterim,
+    /// Nothing came in time.
+    Deadline,
+}
+
+impl Answer<'_> {
+    /// Waits for the final answer's head; interim ones are swallowed. [`Answer::head_bytes`] then holds it, or more than
+    /// `limit` bytes of it.
+    pub(crate) async fn receive_head(&mut self, limit: usize, by: Tick) -> Result<(), NoAnswer> {
+        let deadlines = Deadlines { first_byte: by, rest: Duration::from_secs(30) };
+        for _ in 0..=MOST_INTERIM {
+            self.source.head(self.head, limit, deadlines).await?;
+            if !is_interim(self.head) {
+                return Ok(());
+            }
+        }
+        Err(NoAnswer::TooManyInterim)
+    }
+
+    /// The head.
+    pub(crate) fn head_bytes(&self) -> &[u8] {
+        self.head
+    }
+
+    /// The head, to be looked at while the body is received; [`Answer::give_head`] returns the memory.
+    pub(crate) fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(self.head)
+    }
+
+    /// Returns what [`Answer::take_head`] took.
+    pub(crate) fn give_head(&mut self, head: Vec<u8>) {
+        *self.head = head;
+    }
+
+    /// The head is understood: a body framed so follows.
+    pub(crate) fn begin_body(&mut self, framing: Framing) {
+        self.incoming = Incoming::new(framing);
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(crate) async fn piece(&mut self, by: Tick) -> Result<Option<Segment>, NoBody> {
+        self.source.piece(&mut self.incoming, by).await
+    }
+
+    /// Frees receive buffers before a wait for somebody else.
+    pub(crate) fn release(&mut self) {
+        self.source.release();
+    }
+
+    /// Whether the body has come to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.incoming.is_done()
+    }
+
+    /// Whether body bytes are at hand already.
+    pub(crate) fn has_more_at_hand(&self) -> bool {
+        self.source.has_rest() && !self.is_done()
+    }
+}
+
+/// A 1xx other than 101: its status stands behind `HTTP/1.x `.
+fn is_interim(head: &[u8]) -> bool {
+    let status = head.get(9..12).unwrap_or_default();
+    status.first() == Some(&b'1') && status != b"101"
+}
+
+impl From<NoHead> for NoAnswer {
+    fn from(error: NoHead) -> NoAnswer {
+        match error {
+            NoHead::End => NoAnswer::Closed,
+            NoHead::Truncated => NoAnswer::Io(io::ErrorKind::UnexpectedEof.into()),
+            NoHead::Deadline => NoAnswer::Deadline,
+            NoHead::Io(error) => NoAnswer::Io(error),
+        }
+    }
+}

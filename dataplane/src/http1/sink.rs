@@ -1,0 +1,158 @@
+//! The sending half of a connection while one message is written: head and body go out together where they are
+//! ready together.
+
+use crate::rt::{self, Segment, Segments, SendError, Writer};
+use proto::http1::framing::{BodyError, Framing, Outgoing};
+use std::future::poll_fn;
+
+/// Data up to this size is copied behind what is pending; larger pieces keep a segment of their own.
+const COPIED: usize = 1024;
+
+/// Writes one message: first its head, then pieces of its body, then its end.
+///
+/// ```text
+///   Head ──begin(framing)──▶ Body ──finish──▶ Done      dropped before Done: the connection must be aborted
+/// ```
+#[derive(Debug)]
+pub(crate) struct Sink<'c> {
+    writer: &'c mut Writer,
+    /// Accepted pieces in order; `tail` follows them.
+    pending: Segments,
+    tail: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Head,
+    Body(Outgoing),
+    Done { sent: u64 },
+}
+
+impl<'c> Sink<'c> {
+    pub(crate) fn new(writer: &'c mut Writer) -> Sink<'c> {
+        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head }
+    }
+
+    /// Where the head is to be appended.
+    pub(crate) fn head(&mut self) -> &mut Vec<u8> {
+        if self.tail.capacity() == 0 {
+            self.tail = rt::turn_buffer();
+        }
+        &mut self.tail
+    }
+
+    /// The head is complete; a body framed so follows.
+    pub(crate) fn begin(&mut self, framing: Framing) {
+        debug_assert!(matches!(self.state, State::Head), "one head a message");
+        self.state = State::Body(Outgoing::new(framing));
+    }
+
+    /// Whether a head was written, so that no other answer can stand in its place.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Head)
+    }
+
+    /// Whether the message was written to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. })
+    }
+
+    /// Body bytes accepted so far.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        match &self.state {
+            State::Head => 0,
+            State::Body(outgoing) => outgoing.sent(),
+            State::Done { sent } => *sent,
+        }
+    }
+
+    /// How the body is framed, once the head is complete.
+    pub(crate) fn framing(&self) -> Option<Framing> {
+        match &self.state {
+            State::Body(outgoing) => Some(outgoing.framing()),
+            _ => None,
+        }
+    }
+
+    /// Accepts body bytes by copying them.
+    ///
+    /// # Errors
+    /// More bytes than the framing allows.
+    pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        match &mut self.state {
+            State::Body(outgoing) => outgoing.piece(&mut self.tail, data),
+            _ => Err(BodyError::Length { declared: 0, actual: data.len() as u64 }),
+        }
+    }
+
+    /// Accepts a piece of the body; large ones are not copied.
+    ///
+    /// # Errors
+    /// More bytes than the framing allows.
+    pub(crate) fn push_segment(&mut self, piece: Segment) -> Result<(), BodyError> {
+        if piece.len() <= COPIED {
+            return self.push(&piece);
+        }
+        let State::Body(outgoing) = &mut self.state else {
+            return Err(BodyError::Length { declared: 0, actual: piece.len() as u64 });
+        };
+        let after = outgoing.lead(&mut self.tail, piece.len())?;
+        if !self.tail.is_empty() {
+            self.pending.push(Segment::Vec(std::mem::take(&mut self.tail)));
+        }
+        self.pending.push(piece);
+        self.tail.extend_from_slice(after);
+        Ok(())
+    }
+
+    /// The body is complete.
+    ///
+    /// # Errors
+    /// Fewer bytes than declared.
+    pub(crate) fn finish(&mut self) -> Result<(), BodyError> {
+        if let State::Body(outgoing) = &mut self.state {
+            outgoing.finish(&mut self.tail)?;
+            self.state = State::Done { sent: outgoing.sent() };
+        }
+        Ok(())
+    }
+
+    /// Sends what is pending; waits only while an earlier send is blocked.
+    ///
+    /// # Errors
+    /// That the connection has failed.
+    pub(crate) async fn flush(&mut self) -> Result<(), SendError> {
+        if !self.tail.is_empty() {
+            self.pending.push(Segment::Vec(std::mem::take(&mut self.tail)));
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.writer.send(std::mem::take(&mut self.pending)).await
+    }
+
+    /// Waits until the receiver has taken what was sent: before anything is received that would have to be kept.
+    /// `release` frees receive buffers when it has to wait.
+    ///
+    /// # Errors
+    /// That the connection has failed.
+    pub(crate) async fn room(&mut self, mut release: impl FnMut()) -> Result<(), SendError> {
+        poll_fn(|cx| {
+            let room = self.writer.poll_can_send(cx);
+            if room.is_pending() {
+                release();
+            }
+            room
+        })
+        .await
+    }
+
+    /// Sends bytes that stand before the message, such as `100 Continue`.
+    ///
+    /// # Errors
+    /// That the connection has failed.
+    pub(crate) async fn interim(&mut self, bytes: &'static [u8]) -> Result<(), SendError> {
+        self.writer.send(bytes).await
+    }
+}

@@ -1,1 +1,0 @@
-//! Counters and histograms of one shard; single writer, read by anyone.

@@ -1,0 +1,115 @@
+//! The life of the process: waiting for the app at start, leaving in peace at the end.
+
+use super::seat::ToShard;
+use crate::app::App;
+use crate::log::{self, RUNTIME};
+use crate::rt::{self, Mailbox, Sender, Tick};
+use crate::shard::{Shard, now};
+use proto::drain::Drain;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// Time between two looks for the app's port, and for one look (spec/invocation 4.7).
+const LOOK: Duration = Duration::from_millis(100);
+const LOOK_TIME: Duration = Duration::from_millis(500);
+
+/// How often the drain looks whether calls are left.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// Waits for the first snapshot, then for the app's port; then the sidecar is ready.
+pub(super) async fn wait_for_app(shard: Rc<Shard>, began: Instant) {
+    while !shard.common.configured.load(Relaxed) {
+        shard.changed().await;
+    }
+    match shard.view().app.clone() {
+        None => log::warn(RUNTIME, "App channel is not initialized. Did you configure an app-port?"),
+        Some(app) => {
+            if let Some(why) = App::unsupported(app.channel().protocol) {
+                log::error(RUNTIME, why);
+            }
+            look_for(&app).await;
+        }
+    }
+    shard.common.app_ready.store(true, Relaxed);
+    let elapsed = began.elapsed().as_millis();
+    log::info(RUNTIME, format_args!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms"));
+}
+
+async fn look_for(app: &App) {
+    let (protocol, host) = (app.channel().protocol, app.host());
+    let (protocol, port) = (format!("{protocol:?}").to_lowercase(), host.rsplit(':').next().unwrap_or(host));
+    log::info(
+        RUNTIME,
+        format_args!(
+            "application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on \
+             that port."
+        ),
+    );
+    let mut tries = 0u32;
+    while app.probe(rt::now() + LOOK_TIME).await.is_err() {
+        tries += 1;
+        if tries.is_multiple_of(100) {
+            log::info(RUNTIME, format_args!("waiting for application to listen on port {port}"));
+        }
+        rt::sleep_until(rt::now() + LOOK).await;
+    }
+    log::info(RUNTIME, format_args!("application discovered on port {port}"));
+}
+
+/// Minds the end of the process.
+pub(super) struct Life {
+    pub(super) shard: Rc<Shard>,
+    pub(super) all: Vec<Sender<ToShard>>,
+    pub(super) draining: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl Life {
+    /// Waits for a signal, then drains and ends all shards.
+    pub(super) async fn run(self) {
+        let (sender, mut signals) = Mailbox::new();
+        if let Err(error) = rt::on_terminate(sender) {
+            return log::error(RUNTIME, format_args!("cannot receive signals: {error}"));
+        }
+        let Some(signal) = signals.recv().await else { return };
+        log::info(RUNTIME, format_args!("Received signal '{signal:?}'; beginning shutdown"));
+        self.leave().await;
+    }
+
+    /// Leaves: names first, then calls, then the process.
+    pub(super) async fn leave(self) {
+        let grace = self.shard.view().snapshot.limits.grace;
+        self.shard.common.leaving.store(true, Relaxed);
+        (self.draining)(grace);
+        let mut drain = Drain::default();
+        drain.terminate(now(), grace);
+        let registry = &self.shard.common.registry;
+        let mut told = false;
+        while let Some(look) = drain.tick(now(), registry.calls(), registry.last_call()) {
+            if drain.is_draining() && !told {
+                told = true;
+                self.tell_all(|| ToShard::Drain);
+            }
+            let look = Tick::from_micros(look.as_micros()).min(rt::now() + DRAIN_LOOK);
+            rt::sleep_until(look).await;
+        }
+        if let Drain::Done { cut } = drain
+            && cut > 0
+        {
+            log::warn(RUNTIME, format_args!("Graceful shutdown timeout exceeded: {cut} calls are cut off"));
+        }
+        if !told {
+            self.tell_all(|| ToShard::Drain);
+            rt::sleep_until(rt::now() + DRAIN_LOOK).await; // the farewells of connections go out
+        }
+        log::info(RUNTIME, "Dapr runtime stopped");
+        self.tell_all(|| ToShard::End);
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToShard) {
+        for shard in &self.all {
+            let _ = shard.send(message()); // a shard that has ended is where it should be
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One data plane process: start, wait, exit code.
+//!
+//! ```text
+//!   preflight ─▶ subscription (own threads) ─▶ shards ─┬─ each: inbox (snapshots, connections, drain, questions)
+//!                                                      └─ the first too: accept, wait for the app, signals and drain
+//! ```
+
+mod life;
+mod seat;
+mod survive;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Config, Listening};
+use crate::log::{self, RUNTIME};
+use crate::metrics::Registry;
+use crate::rt::{self, Backend, Mailbox, Receiver, Sender, Shards};
+use crate::shard::{Common, Names};
+use crate::subscribe::{self, Channel, Subscription, Update};
+use proto::control::{Backend as BackendName, EndpointHealth, Peer, Report};
+use proto::snapshot::AppRef;
+use seat::{Seat, ToShard};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+/// How long the shards may take to answer a question about themselves.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
+
+/// Runs a data plane until it is told to end. Returns the exit code.
+pub fn run(config: Config) -> i32 {
+    log::install(config.log, config.log_level);
+    match serve(config) {
+        Ok(()) => 0,
+        Err(error) => {
+            log::line(
+                crate::config::LogLevel::Fatal,
+                RUNTIME,
+                format_args!("Fatal error from runtime: {error}"),
+            );
+            1
+        }
+    }
+}
+
+fn serve(config: Config) -> io::Result<()> {
+    let backend = rt::preflight(config.backend)?;
+    log::info(RUNTIME, format_args!("networking: {backend}"));
+    let common: Arc<Common> = Arc::default();
+    let plane = Plane::new(config.shards.max(1));
+    let subscription = subscribe(&config, &backend, &plane, &common)?;
+    let names = Arc::new(ByControl(OnceLock::new()));
+    let _ = names.0.set(subscription.clone());
+    let draining = move |grace| subscription.draining(grace);
+    let failure: Arc<OnceLock<io::Error>> = Arc::default();
+    let running = plane.start(Start {
+        backend,
+        common,
+        listeners: config.listeners,
+        failure: failure.clone(),
+        names,
+        draining: Arc::new(draining),
+        trace_steps: config.trace_steps,
+        began: Instant::now(),
+    })?;
+    running.join()?;
+    Arc::into_inner(failure).and_then(OnceLock::into_inner).map_or(Ok(()), Err)
+}
+
+/// The mailboxes of all shards, made before the shards.
+struct Plane {
+    to: Vec<Sender<ToShard>>,
+    from: Vec<Receiver<ToShard>>,
+}
+
+/// What shards are started with.
+struct Start {
+    backend: Backend,
+    common: Arc<Common>,
+    listeners: Vec<Listening>,
+    /// Why it cannot serve at all.
+    failure: Arc<OnceLock<io::Error>>,
+    names: Arc<dyn NamesEverywhere>,
+    /// Tells control that the end is near.
+    draining: Arc<dyn Fn(Duration) + Send + Sync>,
+    trace_steps: bool,
+    began: Instant,
+}
+
+/// [`Names`] that all shards share.
+trait NamesEverywhere: Names + Send + Sync {}
+
+impl<T: Names + Send + Sync> NamesEverywhere for T {}
+
+impl Plane {
+    fn new(shards: usize) -> Plane {
+        let (to, from) = (0..shards).map(|_| Mailbox::new()).unzip();
+        Plane { to, from }
+    }
+
+    fn start(self, start: Start) -> io::Result<rt::Running> {
+        let shards = Shards { count: self.to.len(), backend: start.backend.clone(), ..Shards::default() };
+        let (placement, placed) = seat::mailboxes(self.to.len());
+        let inboxes: Vec<_> = self.from.into_iter().zip(placed).map(Some).collect();
+        let (inboxes, to) = (Arc::new(Mutex::new(inboxes)), self.to);
+        let listeners = Arc::new(Mutex::new(start.listeners));
+        rt::start_shards(shards, move |id| {
+            let first = id.index() == 0;
+            let mut inboxes = inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            let inbox = inboxes.get_mut(id.index()).and_then(Option::take);
+            let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            let listeners = if first { std::mem::take(&mut *listeners) } else { Vec::new() };
+            let seat = inbox.map(|(inbox, placed)| {
+                let seat = Seat {
+                    first,
+                    all: to.clone(),
+                    common: start.common.clone(),
+                    names: start.names.clone(),
+                    draining: start.draining.clone(),
+                    trace_steps: start.trace_steps,
+                    began: start.began,
+                    listeners,
+                    failure: start.failure.clone(),
+                    placed,
+                    placement: placement.clone(),
+                };
+                (seat, inbox)
+            });
+            async move {
+                if let Some((seat, inbox)) = seat {
+                    seat.take(inbox).await;
+                }
+            }
+        })
+    }
+}
+
+/// Connects to control: what it pushes goes to all shards, what it asks is collected from them.
+fn subscribe(
+    config: &Config,
+    backend: &Backend,
+    plane: &Plane,
+    common: &Arc<Common>,
+) -> io::Result<Subscription> {
+    let (name, reason) = match backend {
+        Backend::Completion => (BackendName::Completion, String::new()),
+        Backend::Readiness { reason } => (BackendName::Readiness, reason.clone()),
+    };
+    let channel = Channel {
+        socket: config.control_socket.clone(),
+        shards: plane.to.len(),
+        backend: name,
+        backend_reason: reason,
+    };
+    let (updates, questions, common) = (plane.to.clone(), plane.to.clone(), common.clone());
+    let app_id: Arc<Mutex<String>> = Arc::default();
+    let known_id = app_id.clone();
+    let deliver = move |update: Update| {
+        if let Update::Snapshot { snapshot, .. } = &update {
+            log::identify(&snapshot.workload.app_id, &snapshot.workload.host_name);
+            app_id.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&snapshot.workload.app_id);
+        }
+        for shard in &updates {
+            let _ = shard.send(ToShard::Update(update.clone())); // a shard that has ended needs no news
+        }
+    };
+    let report = move || {
+        let id = known_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        report(&questions, &common.registry, &id)
+    };
+    subscribe::start(channel, deliver, report)
+}
+
+/// What one shard says about itself.
+#[derive(Debug, Default)]
+struct Told {
+    peers: Vec<Peer>,
+    endpoints: Vec<EndpointHealth>,
+}
+
+/// All numbers, with what the shards tell about their peers as far as they answer in time.
+fn report(shards: &[Sender<ToShard>], registry: &Registry, app_id: &str) -> Report {
+    let mut report = registry.collect(app_id);
+    let (answer, answers) = mpsc::channel();
+    let asked = shards.iter().filter(|shard| shard.send(ToShard::Tell(answer.clone())).is_ok()).count();
+    drop(answer);
+    let by = Instant::now() + ANSWER_TIME;
+    for _ in 0..asked {
+        let Ok(told) = answers.recv_timeout(by.saturating_duration_since(Instant::now())) else { break };
+        report.peers.extend(told.peers);
+        report.endpoints.extend(told.endpoints);
+    }
+    report
+}
+
+/// Names through the subscription.
+struct ByControl(OnceLock<Subscription>);
+
+impl Names for ByControl {
+    fn resolve(&self, app: &AppRef) -> bool {
+        self.0.get().is_some_and(|subscription| subscription.resolve(app.clone()).is_ok())
+    }
+
+    fn failed(&self, app: &AppRef, endpoint: SocketAddr) {
+        if let Some(subscription) = self.0.get() {
+            subscription.failed(app.clone(), endpoint);
+        }
+    }
+}

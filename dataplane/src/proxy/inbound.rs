@@ -1,0 +1,221 @@
+//! The other story: a call of another sidecar reaches the local app, and its answer goes back.
+
+use super::hop::{Hop, status_of};
+use super::inbound_app::{Served, serve};
+use super::steps::{Step, Steps};
+use super::to_app::AppRequest;
+use crate::app::{self, App, Asked};
+use crate::mesh::{Call, Next};
+use crate::metrics::{Record, Side};
+use crate::rt;
+use crate::shard::{Shard, View, now};
+use proto::envelope::payload::Sequence;
+use proto::envelope::request::{self, Invoke};
+use proto::grpc::status::{Code, Status};
+use proto::invoke::failure::{Failure, Kind};
+use proto::invoke::headers::app::{Added, Caller, from_mesh, should_wait};
+use proto::invoke::method;
+use proto::policy::acl::{self, Operation, Permit};
+use proto::spiffe::SpiffeId;
+use proto::trace::Context;
+use std::rc::Rc;
+
+const SERVICE: &str = "/dapr.proto.internals.v1.ServiceInvocation/";
+
+/// How a call is shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `CallLocalStream`.
+    Stream,
+    /// `CallLocal`.
+    Unary,
+}
+
+/// Serves one call of another sidecar.
+pub(crate) async fn handle(shard: Rc<Shard>, mut call: Call) {
+    let shape = match call.path().strip_prefix(SERVICE) {
+        Some("CallLocalStream") => Shape::Stream,
+        Some("CallLocal") => Shape::Unary,
+        _ => return refuse(call, &unknown_method()),
+    };
+    call.respond();
+    let incoming = Incoming {
+        view: shard.view(),
+        caller: call.peer().map(|peer| peer.id().clone()),
+        trace: Context::of_call(call.header("traceparent"), call.header("grpc-trace-bin")),
+        steps: Steps::begin(&shard, "callee"),
+        shard: &shard,
+        shape,
+    };
+    let hop = Hop::new(call);
+    let status = incoming.serve(&hop).await;
+    hop.into_call().finish(u8::try_from(status.code.0).unwrap_or(2), &status.message);
+}
+
+fn refuse(call: Call, status: &Status) {
+    call.finish(u8::try_from(status.code.0).unwrap_or(2), &status.message);
+}
+
+fn unknown_method() -> Status {
+    Status { code: Code::UNIMPLEMENTED, message: "this method is not served".into() }
+}
+
+/// A call on its way in.
+pub(super) struct Incoming<'i> {
+    pub(super) shard: &'i Rc<Shard>,
+    pub(super) view: Rc<View>,
+    pub(super) steps: Steps,
+    pub(super) shape: Shape,
+    /// Who calls, proven by its certificate.
+    caller: Option<SpiffeId>,
+    trace: Option<Context>,
+}
+
+impl Incoming<'_> {
+    /// From the first message to the status of the trailers.
+    async fn serve(&self, hop: &Hop) -> Status {
+        let message = match hop.next().await {
+            Ok(Next::Message) => hop.take_copy(),
+            Ok(Next::End(_)) => return Failure::from(proto::envelope::OpenError::RequestIncomplete).status(),
+            Err(error) => return status_of(&error),
+        };
+        let status = self.opened(hop, &message).await;
+        rt::give_back(message);
+        status
+    }
+
+    /// Opens the message and begins the record.
+    async fn opened(&self, hop: &Hop, message: &[u8]) -> Status {
+        let opened = match self.shape {
+            Shape::Stream => request::open(message, hop.peer).and_then(request::Message::leading),
+            Shape::Unary => request::open_whole(message, hop.peer).map(|invoke| (invoke, None)),
+        };
+        let (invoke, payload) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return error.status(),
+        };
+        let mut sequence = Sequence::default();
+        let data = match (self.shape, payload) {
+            (Shape::Unary, _) => invoke.data,
+            (Shape::Stream, None) => &[],
+            (Shape::Stream, Some(payload)) => match sequence.accept(payload) {
+                Ok(data) => data,
+                Err(error) => return error.status(),
+            },
+        };
+        let verb = invoke.real_verb(hop.peer).or_else(|| invoke.verb?.name()).unwrap_or("NONE");
+        let mut record = Record::begin(&self.shard.metrics, Side::Inbound, verb, invoke.method, now());
+        record.invocation = true;
+        record.peer_app = self.caller_name(&invoke);
+        record.bytes_in = data.len() as u64;
+        let told = self.story(hop, &invoke, verb, Received { data, sequence }, &mut record).await;
+        let status = told
+            .as_ref()
+            .map_or_else(Failure::status, |()| Status { code: Code::OK, message: String::new() });
+        if let Err(failure) = &told {
+            record.failure = Some(failure.kind);
+            record.status = u16::try_from(status.code.0).unwrap_or(2);
+        }
+        record.finish();
+        status
+    }
+
+    /// One phase a line.
+    async fn story(
+        &self,
+        hop: &Hop,
+        invoke: &Invoke<'_>,
+        verb: &str,
+        received: Received<'_>,
+        record: &mut Record<'_>,
+    ) -> Result<(), Failure> {
+        let app = self.app()?;
+        self.refuse_foreign(invoke)?;
+        let method = method::normalise(invoke.method)
+            .map_err(|error| Failure::new(Kind::MethodRejected, error.to_string()))?;
+        let permit = self.authorize(&method, verb)?;
+        self.shard.metrics.received(record.peer_app);
+        self.steps.done(Step::Allowed, record.peer_app);
+        let forwarding = app::forward(&app, permit).await?;
+        let ended = self.has_ended(hop, invoke).await?;
+        let (mut head, complete) = (rt::turn_buffer(), ended.then_some(received.data.len() as u64));
+        let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app), complete)?;
+        let asked = Asked { verb, host: app.host(), method: &method, query: invoke.query };
+        let max_head = self.view.snapshot.limits.max_head;
+        let request = AppRequest { head: &head, framing, asked, first: received.data, ended, max_head };
+        let served = serve(self, hop, &forwarding, &request, received.sequence).await;
+        rt::give_back(head);
+        let Served { status, bytes_in, bytes_out } = served?;
+        record.status = status;
+        record.bytes_in += bytes_in;
+        record.bytes_out = bytes_out;
+        Ok(())
+    }
+
+    fn app(&self) -> Result<Rc<App>, Failure> {
+        self.view.app.clone().ok_or_else(|| Failure::new(Kind::NoApp, "app channel is not initialized"))
+    }
+
+    /// A sidecar serves its own app only. Who asks for another one has a stale address: it should look again.
+    fn refuse_foreign(&self, invoke: &Invoke<'_>) -> Result<(), Failure> {
+        let own = &self.view.snapshot.workload.app_id;
+        let wanted = invoke.metadata.exactly("dapr-callee-app-id").next();
+        match wanted {
+            Some(wanted) if wanted != own.as_bytes() => {
+                let wanted = String::from_utf8_lossy(wanted);
+                let text = format!("this sidecar serves app {own}, not {wanted}");
+                Err(Failure::new(Kind::Unreachable, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn authorize(&self, method: &str, verb: &str) -> Result<Permit, Failure> {
+        let snapshot = &self.view.snapshot;
+        let caller = acl::Caller::of(self.caller.as_ref(), snapshot.workload.mtls);
+        acl::authorize(&snapshot.acl, caller, Operation::http(method, verb))
+            .map_err(|denied| Failure::new(Kind::Denied, denied.to_string()))
+    }
+
+    /// Whether the first message is all there is. Waits for it only where the head of the app's request depends on it.
+    async fn has_ended(&self, hop: &Hop, invoke: &Invoke<'_>) -> Result<bool, Failure> {
+        if self.shape == Shape::Unary {
+            return Ok(true);
+        }
+        let next = match hop.next_at_hand().await {
+            None if should_wait(invoke) => hop.next().await,
+            None => return Ok(false),
+            Some(next) => next,
+        };
+        match next {
+            Ok(Next::Message) => Ok(false),
+            Ok(Next::End(_)) => Ok(true),
+            Err(error) => Err(Failure::rpc(&status_of(&error))),
+        }
+    }
+
+    fn added<'a>(&'a self, app: &'a App) -> Added<'a> {
+        let caller = self.caller.as_ref();
+        Added {
+            host: app.host(),
+            app_id: &self.view.snapshot.workload.app_id,
+            caller: caller.map(|id| Caller { app_id: &id.app_id, namespace: &id.namespace }),
+            token: app.channel().token.as_deref(),
+            trace: self.trace,
+        }
+    }
+
+    /// For metrics: the proven name, else what the caller's sidecar says.
+    fn caller_name<'a>(&'a self, invoke: &Invoke<'a>) -> &'a str {
+        match &self.caller {
+            Some(id) => &id.app_id,
+            None => invoke.caller_app_id().unwrap_or("unknown"),
+        }
+    }
+}
+
+/// What the first message brought of the body.
+struct Received<'r> {
+    data: &'r [u8],
+    sequence: Sequence,
+}

@@ -1,0 +1,304 @@
+//! The story of a request: from the local client to the app it names, and back.
+
+use super::attempt::{self, Failed};
+use super::own;
+use super::replay::Replay;
+use super::respond::{self, asked, date};
+use super::steps::{Step, Steps};
+use crate::http1::server::Body;
+use crate::http1::sink::Sink;
+use crate::metrics::Record;
+use crate::rt;
+use crate::shard::target::Target;
+use crate::shard::{Shard, View, now};
+use proto::envelope::{self, Peer, request};
+use proto::http1::head::Request;
+use proto::http1::names::Known;
+use proto::invoke::classify::{self, Retry};
+use proto::invoke::failure::{Failure, Kind};
+use proto::invoke::headers::client::Asked;
+use proto::invoke::target::{self, Destination, Path};
+use proto::invoke::{method, target::Form};
+use proto::policy::acl::Permit;
+use proto::policy::retry::{Attempts, FailedAttempt, RetryPolicy, Stop, Verdict};
+use proto::snapshot::AppRef;
+use proto::trace::Context;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Carries one request of a local client to the app it names. Afterwards `answer` is complete, or it must be cut off;
+/// `record` knows what happened. `keep`: whether the connection may carry another request.
+pub(crate) async fn invoke(
+    shard: &Rc<Shard>,
+    request: &Request<'_, '_>,
+    path: &Path<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+    keep: &Cell<bool>,
+    record: &mut Record<'_>,
+) {
+    record.invocation = true;
+    let client = Client { shard, view: shard.view(), request, keep, steps: Steps::begin(shard, "caller") };
+    let mut id = String::new();
+    let told = story(&client, path, body, answer, record, &mut id).await;
+    record.bytes_in = body.taken();
+    if let Err(failure) = told {
+        record.failure = Some(failure.kind);
+        if !answer.has_begun() && failure.kind != Kind::ClientGone {
+            keep.set(keep.get() && !body.is_left_unread());
+            let date = date();
+            record.status = respond::failure(answer, &client.asked(&date), &failure, &id);
+            let _ = answer.flush().await; // a client that left is seen at its next request
+        }
+    }
+    record.bytes_out = answer.body_bytes();
+    client.steps.done(Step::Delivered, record.status);
+}
+
+/// One phase a line.
+async fn story(
+    client: &Client<'_>,
+    path: &Path<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+    record: &mut Record<'_>,
+    id: &mut String,
+) -> Result<(), Failure> {
+    client.steps.done(Step::Received, client.request.target);
+    let address = target::find(path, &client.request.headers)?;
+    id.push_str(&address.id);
+    let destination = target::destination(&address.id)?;
+    let method = method::normalise(&address.method)?;
+    let target = client.target(&address.id, &destination)?;
+    refuse_oversized(body)?;
+    let mut out = Outgoing::new(client, target, &method, address.query, address.form);
+    let told = match Permit::for_own_app(&client.view.snapshot.workload, &out.target.app) {
+        Some(permit) => own::call(&out, permit, body, answer).await,
+        None => remote(&mut out, body, answer, record).await,
+    };
+    record.status = out.status.get();
+    told
+}
+
+/// To another sidecar: find it, then attempt until one attempt is answered or no further one is allowed.
+async fn remote(
+    out: &mut Outgoing<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+    record: &mut Record<'_>,
+) -> Result<(), Failure> {
+    let shard = out.shard;
+    present(body, shard.route(&out.target)).await?;
+    out.steps.done(Step::Resolved, &out.target.app.app_id);
+    shard.budget().deposit();
+    let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
+    let mut attempts = Attempts::new(RetryPolicy::BUILT_IN);
+    let mut tried: Vec<SocketAddr> = Vec::new();
+    loop {
+        let endpoint = pick(out, &tried)?;
+        record.attempts = attempts.begin();
+        let failed = match attempt::run(out, endpoint, body, &mut replay, answer).await {
+            Ok(()) => {
+                out.target.succeeded(endpoint);
+                return Ok(());
+            }
+            Err(failed) if answer.has_begun() => return Err(failed.failure),
+            Err(failed) => failed,
+        };
+        tried.push(endpoint);
+        again(out, endpoint, &tried, failed, &mut attempts, &replay, body).await?;
+        record.repeats = attempts.repeats();
+    }
+}
+
+/// After a failed attempt: waits until the next one is due, or gives up with the failure.
+async fn again(
+    out: &Outgoing<'_>,
+    endpoint: SocketAddr,
+    tried: &[SocketAddr],
+    failed: Failed,
+    attempts: &mut Attempts,
+    replay: &Replay,
+    body: &mut Body<'_>,
+) -> Result<(), Failure> {
+    let shard = out.shard;
+    if failed.blames_peer {
+        shard.endpoint_failed(&out.target, endpoint);
+    }
+    let fresh_endpoint = out.target.has_fresh(tried, now());
+    let replayable = if replay.is_streaming() {
+        replay.is_untouched() && fresh_endpoint // daprd does not repeat streaming requests (spec/resolution 2.4)
+    } else {
+        replay.is_whole()
+    };
+    let retry = classify::retry(failed.code, failed.processed);
+    let attempt = FailedAttempt { retry, replayable, fresh_endpoint };
+    let verdict = attempts.failed(attempt, &mut shard.budget(), now());
+    match verdict {
+        Verdict::Again { wait } => {
+            shard.metrics.retry(if retry == Retry::Unsafe { "repeat" } else { "safe" });
+            present(body, pause(wait)).await?;
+            // a failed lookup leaves the known endpoints in force
+            present(body, look_again(out)).await
+        }
+        Verdict::Stop(why) => Err(given_up(out, failed.failure, attempts.made(), why)),
+    }
+}
+
+async fn look_again(out: &Outgoing<'_>) -> Result<(), Failure> {
+    let _ = out.shard.route(&out.target).await;
+    Ok(())
+}
+
+async fn pause(wait: Duration) -> Result<(), Failure> {
+    rt::sleep_until(rt::now() + wait).await;
+    Ok(())
+}
+
+fn given_up(out: &Outgoing<'_>, failure: Failure, made: u32, why: Stop) -> Failure {
+    match why {
+        Stop::Final => {}
+        Stop::Exhausted => out.shard.metrics.retry("exhausted"),
+        Stop::NotReplayable => out.shard.metrics.retry("not_replayable"),
+        Stop::Budget => out.shard.metrics.retry("no_budget"),
+    }
+    if made > 1 { failure.after_retries(&out.target.app.app_id, made - 1) } else { failure }
+}
+
+fn pick(out: &Outgoing<'_>, tried: &[SocketAddr]) -> Result<SocketAddr, Failure> {
+    out.target.pick(tried, now()).ok_or_else(|| {
+        Failure::new(Kind::NotFound, format!("couldn't find service: {}", out.target.app.app_id))
+    })
+}
+
+/// A declared length beyond the limit is refused before a byte is read.
+fn refuse_oversized(body: &Body<'_>) -> Result<(), Failure> {
+    match body.exceeds_limit() {
+        None => Ok(()),
+        Some(limit) => Err(attempt::body_failure(&crate::http1::server::BodyFailure::TooLarge { limit })),
+    }
+}
+
+/// Waits for `what` as long as the client is there; no receive buffer is held meanwhile.
+pub(super) async fn present<T, E: From<Failure>>(
+    body: &mut Body<'_>,
+    what: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut what = pin!(what);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = what.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        body.poll_gone(cx).map(|error| Err(Failure::new(Kind::ClientGone, error.to_string()).into()))
+    })
+    .await
+}
+
+/// A client's request and what the sidecar knew when it came.
+pub(super) struct Client<'c> {
+    shard: &'c Rc<Shard>,
+    view: Rc<View>,
+    request: &'c Request<'c, 'c>,
+    keep: &'c Cell<bool>,
+    steps: Steps,
+}
+
+impl Client<'_> {
+    /// The app behind the address.
+    fn target(&self, id: &str, destination: &Destination<'_>) -> Result<Rc<Target>, Failure> {
+        let Destination::App { app_id, namespace } = destination else {
+            let text = "calls to http:// and https:// addresses are not served yet";
+            return Err(Failure::new(Kind::InvalidTarget, text));
+        };
+        let own = &self.view.snapshot.workload.namespace;
+        Ok(self.shard.target(id, &self.view, || AppRef {
+            app_id: (*app_id).into(),
+            namespace: namespace.unwrap_or(own).into(),
+        }))
+    }
+
+    fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
+        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date)
+    }
+}
+
+/// A call on its way out.
+pub(super) struct Outgoing<'o> {
+    pub(super) shard: &'o Rc<Shard>,
+    pub(super) view: Rc<View>,
+    pub(super) request: &'o Request<'o, 'o>,
+    pub(super) target: Rc<Target>,
+    pub(super) method: &'o str,
+    pub(super) query: &'o str,
+    /// Known names that the form of address used up.
+    pub(super) dropped: u64,
+    /// The status that the client was told; 0 before.
+    pub(super) status: Cell<u16>,
+    pub(super) steps: Steps,
+    keep: &'o Cell<bool>,
+    date: [u8; 29],
+}
+
+impl<'o> Outgoing<'o> {
+    fn new(client: &'o Client<'_>, target: Rc<Target>, method: &'o str, query: &'o str, form: Form) -> Self {
+        Outgoing {
+            shard: client.shard,
+            view: client.view.clone(),
+            request: client.request,
+            target,
+            method,
+            query,
+            dropped: form.dropped(),
+            status: Cell::new(0),
+            steps: client.steps,
+            keep: client.keep,
+            date: date(),
+        }
+    }
+
+    /// The call as a message to that peer.
+    pub(super) fn message(&self, peer: Peer) -> envelope::request::Outgoing<'_> {
+        request::Outgoing {
+            headers: &self.request.headers,
+            verb: self.request.method,
+            method: self.method,
+            query: self.query,
+            fixed: &self.target.fixed,
+            peer,
+            dropped: self.dropped | self.checked_token(),
+        }
+    }
+
+    /// The client's API token never leaves the sidecar that checks it.
+    fn checked_token(&self) -> u64 {
+        if self.view.snapshot.api.token.is_some() { Known::DaprApiToken.bit() } else { 0 }
+    }
+
+    /// The trace context as literal fields of the call.
+    pub(super) fn with_literals<R>(&self, open: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
+        let sent = self.request.headers.first(Known::Traceparent);
+        match sent.filter(|_| self.view.snapshot.api.tracing).and_then(Context::parse) {
+            None => open(&[]),
+            Some(context) => {
+                let (parent, bin) = (context.traceparent(), context.trace_bin());
+                open(&[("traceparent", &parent), ("grpc-trace-bin", &bin)])
+            }
+        }
+    }
+
+    /// What the answer's head depends on.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date)
+    }
+
+    /// The answer's head came from another sidecar.
+    pub(super) fn answered(&self, status: u16, began: Instant) {
+        let ms = began.elapsed().as_secs_f64() * 1000.0;
+        self.shard.metrics.answered(&self.target.app.app_id, status, ms);
+    }
+}

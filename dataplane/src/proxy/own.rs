@@ -1,0 +1,200 @@
+//! A call of the sidecar's own app never leaves the sidecar: no name is looked up, no list is asked, no mesh hop.
+
+use super::attempt::body_failure;
+use super::hop::both;
+use super::outbound::Outgoing;
+use super::replay::Replay;
+use super::steps::Step;
+use super::to_app::{AppRequest, Unanswered};
+use crate::app::{self, App, Asked, Exchange, Forwarding};
+use crate::http1::client::Answer;
+use crate::http1::server::Body;
+use crate::http1::sink::Sink;
+use crate::metrics::{AppCall, Event};
+use crate::rt::Tick;
+use proto::http1::framing::Framing;
+use proto::http1::head::Slots;
+use proto::invoke::failure::{Failure, Kind};
+use proto::invoke::headers::app::{Added, Caller, from_client};
+use proto::invoke::headers::client::{self, from_app};
+use proto::policy::acl::Permit;
+use std::pin::pin;
+use std::time::Instant;
+
+/// Carries a request to the own app and its answer back to the client.
+pub(super) async fn call(
+    out: &Outgoing<'_>,
+    permit: Permit,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+) -> Result<(), Failure> {
+    let Some(app) = out.view.app.clone() else {
+        return Err(Failure::new(Kind::NoApp, "cannot invoke local endpoint: app channel not initialized"));
+    };
+    let mut head = Vec::new();
+    let framing = write_head(out, &app, &mut head)?;
+    let forwarding = super::outbound::present(body, app::forward(&app, permit)).await?;
+    out.steps.done(Step::Allowed, &out.target.app.app_id);
+    body.invite(answer).await.map_err(|e| Failure::new(Kind::ClientGone, e.to_string()))?;
+    let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
+    if body.has_more_at_hand() {
+        let piece = body.piece(Tick::NEVER).await.map_err(|e| body_failure(&e))?;
+        replay.first(&out.shard.metrics, piece);
+    }
+    let asked = Asked { verb: out.request.method, host: app.host(), method: out.method, query: out.query };
+    let (first, ended) = (replay.unsent(), body.is_done());
+    let max_head = out.view.snapshot.limits.max_head;
+    let request = AppRequest { head: &head, framing, asked, first, ended, max_head };
+    exchange(out, &forwarding, &request, body, answer).await
+}
+
+fn write_head(out: &Outgoing<'_>, app: &App, head: &mut Vec<u8>) -> Result<Framing, Failure> {
+    let own = &out.view.snapshot.workload;
+    let added = Added {
+        host: app.host(),
+        app_id: &own.app_id,
+        caller: Some(Caller { app_id: &own.app_id, namespace: &own.namespace }),
+        token: app.channel().token.as_deref(),
+        trace: None,
+    };
+    from_client(head, out.request, out.method, out.query, &added, out.dropped).map_err(Failure::from)
+}
+
+/// One exchange, or two where the first met a stale connection.
+async fn exchange(
+    out: &Outgoing<'_>,
+    forwarding: &Forwarding,
+    request: &AppRequest<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+) -> Result<(), Failure> {
+    let mut fresh = false;
+    loop {
+        let connected = async { forwarding.connect(fresh).await.map_err(|e| request.asked.unreachable(&e)) };
+        let exchange = super::outbound::present(body, connected).await?;
+        let began = Instant::now();
+        let told = once(out, exchange, request, body, answer, began).await;
+        let status = if told.is_ok() { out.status.get() } else { 500 };
+        match told {
+            Err(Unanswered::Stale(_)) if !fresh && request.is_repeatable() => {
+                out.shard.metrics.event(Event::StaleAppConnection);
+                fresh = true;
+                continue;
+            }
+            Err(Unanswered::Stale(failure) | Unanswered::Failed(failure)) => {
+                count(out, request, status, began, answer.body_bytes());
+                return Err(failure);
+            }
+            Ok(()) => {
+                count(out, request, status, began, answer.body_bytes());
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn count(out: &Outgoing<'_>, request: &AppRequest<'_>, status: u16, began: Instant, received: u64) {
+    let method = format!("/{}", out.method.trim_start_matches('/'));
+    out.shard.metrics.app_called(AppCall {
+        verb: request.asked.verb,
+        path: &method,
+        status,
+        ms: began.elapsed().as_secs_f64() * 1000.0,
+        sent: 0,
+        received,
+    });
+}
+
+async fn once(
+    out: &Outgoing<'_>,
+    mut exchange: Exchange,
+    request: &AppRequest<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+    began: Instant,
+) -> Result<(), Unanswered> {
+    let reused = exchange.is_reused();
+    let keeps_alive = {
+        let Some((mut sink, mut from)) = exchange.halves() else { return Ok(()) };
+        request.write(&mut sink)?;
+        let _ = sink.flush().await; // the answer, or its absence, tells what is wrong
+        let mut upload = pin!(upload(out, body, &mut sink));
+        let mut uploaded = false;
+        both(request.head(&mut from, reused), upload.as_mut(), &mut uploaded).await?;
+        out.steps.done(Step::Answered, began.elapsed().as_micros());
+        let mut relay = Relay { out, request, from: &mut from, answer };
+        both(relay.run(), upload.as_mut(), &mut uploaded).await?
+    };
+    exchange.complete(keeps_alive && body.is_done());
+    Ok(())
+}
+
+/// Sends the rest of the body, then watches the client. Ends only with the client's failure.
+async fn upload(out: &Outgoing<'_>, body: &mut Body<'_>, sink: &mut Sink<'_>) -> Result<(), Unanswered> {
+    while !sink.is_done() && sink.room(|| body.release()).await.is_ok() {
+        let piece = body.piece(Tick::NEVER).await.map_err(|e| body_failure(&e))?;
+        let written = match piece {
+            Some(piece) => sink.push_segment(piece),
+            None => Ok(()),
+        };
+        let written = written.and_then(|()| if body.is_done() { sink.finish() } else { Ok(()) });
+        if written.is_err() || sink.flush().await.is_err() {
+            break;
+        }
+    }
+    Err(Unanswered::Failed(super::attempt::client_left(&out.status, body).await))
+}
+
+/// The app's answer on its way to the client.
+struct Relay<'r, 'o, 'a, 's> {
+    out: &'r Outgoing<'o>,
+    request: &'r AppRequest<'r>,
+    from: &'r mut Answer<'a>,
+    answer: &'r mut Sink<'s>,
+}
+
+impl Relay<'_, '_, '_, '_> {
+    /// Head, body, end. Tells whether the app's connection may be used again.
+    async fn run(&mut self) -> Result<bool, Unanswered> {
+        let (keeps_alive, framing) = self.head()?;
+        self.from.begin_body(framing);
+        self.answer.flush().await.map_err(|e| gone(&e))?;
+        while !self.from.is_done() {
+            self.answer.room(|| self.from.release()).await.map_err(|e| gone(&e))?;
+            let piece = self.from.piece(Tick::NEVER).await;
+            let piece = piece.map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
+            let Some(piece) = piece else { break };
+            self.limit(self.answer.body_bytes() + piece.len() as u64)?;
+            self.answer.push_segment(piece).map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
+            self.answer.flush().await.map_err(|e| gone(&e))?;
+        }
+        self.answer.finish().map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
+        self.answer.flush().await.map_err(|e| gone(&e))?;
+        Ok(keeps_alive && framing != Framing::UntilClose)
+    }
+
+    fn head(&mut self) -> Result<(bool, Framing), Unanswered> {
+        let mut slots = Slots::new();
+        let response = self.request.parse(self.from.head_bytes(), &mut slots)?;
+        let asked = self.out.asked();
+        let told = response.declared_length().map_or(client::Body::Unknown, client::Body::Declared);
+        if let client::Body::Declared(length) = told {
+            self.limit(length)?;
+        }
+        let framing = from_app(self.answer.head(), &response, &asked, told);
+        self.answer.begin(framing);
+        self.out.status.set(response.status);
+        Ok((response.keeps_alive(), response.framing(asked.head)))
+    }
+
+    fn limit(&self, length: u64) -> Result<(), Failure> {
+        match self.out.view.snapshot.limits.max_body {
+            Some(limit) if length > limit => Err(self.request.asked.too_large(limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn gone(error: &crate::rt::SendError) -> Failure {
+    Failure::new(Kind::ClientGone, error.to_string())
+}

@@ -1,0 +1,101 @@
+//! Answers that the sidecar itself gives, and what it knows about the request for those of an app.
+
+use crate::http1::sink::Sink;
+use proto::http1::encode;
+use proto::http1::framing::Framing;
+use proto::http1::head::{Request, Version};
+use proto::http1::names::Known;
+use proto::invoke::failure::Failure;
+use proto::invoke::headers::client::Asked;
+use proto::trace::Context;
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An answer of the sidecar's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply<'a> {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'a str,
+    pub(crate) body: &'a [u8],
+    /// Further header lines.
+    pub(crate) extra: &'a [(&'a str, &'a [u8])],
+}
+
+/// Writes a whole answer of the sidecar's own; it goes out with the next flush.
+pub(crate) fn reply(answer: &mut Sink<'_>, asked: &Asked<'_>, reply: &Reply<'_>) {
+    let bodiless = matches!(reply.status, 204 | 304);
+    let out = answer.head();
+    encode::status_line(out, reply.status);
+    if !reply.content_type.is_empty() {
+        encode::line(out, b"Content-Type", reply.content_type.as_bytes());
+    }
+    for (name, value) in reply.extra {
+        encode::line(out, name.as_bytes(), value);
+    }
+    if let Some(context) = asked.trace {
+        encode::line(out, b"Traceparent", &context.traceparent());
+    }
+    encode::line(out, b"Date", asked.date);
+    if !bodiless {
+        encode::content_length(out, reply.body.len() as u64);
+    }
+    if asked.close {
+        encode::line(out, b"Connection", b"close");
+    }
+    encode::end(out);
+    let silent = asked.head || bodiless;
+    answer.begin(if silent { Framing::None } else { Framing::Length(reply.body.len() as u64) });
+    let body = if silent { &[][..] } else { reply.body };
+    let written = answer.push(body).and_then(|()| answer.finish());
+    debug_assert!(written.is_ok(), "the length was counted");
+}
+
+/// Writes the one answer to a failure.
+pub(super) fn failure(answer: &mut Sink<'_>, asked: &Asked<'_>, failure: &Failure, id: &str) -> u16 {
+    let mut body = Vec::with_capacity(160);
+    failure.json(&mut body, id);
+    let seconds = failure.retry_after().map(|s| s.to_string());
+    let extra: Vec<(&str, &[u8])> = seconds.iter().map(|s| ("Retry-After", s.as_bytes())).collect();
+    let status = failure.http_status();
+    reply(answer, asked, &Reply { status, content_type: "application/json", body: &body, extra: &extra });
+    status
+}
+
+/// What the sidecar knows about `request`. `tracing`: whether trace headers are handled.
+pub(crate) fn asked<'a>(
+    request: &Request<'_, 'a>,
+    tracing: bool,
+    close: bool,
+    date: &'a [u8; 29],
+) -> Asked<'a> {
+    let headers = &request.headers;
+    let traced = |known| tracing.then(|| headers.first(known)).flatten();
+    Asked {
+        version: request.version,
+        head: request.method.eq_ignore_ascii_case("HEAD"),
+        events: request.wants_events(),
+        streaming: request.framing() == Framing::Chunked,
+        close: close || request.version == Version::Http10,
+        trace: traced(Known::Traceparent).and_then(Context::parse),
+        tracestate: traced(Known::Tracestate),
+        baggage: traced(Known::Baggage),
+        date,
+        extra: &[],
+    }
+}
+
+/// The current date for `Date`, formatted once a second and thread.
+pub(crate) fn date() -> [u8; 29] {
+    thread_local!(static LAST: Cell<(i64, [u8; 29])> = const { Cell::new((i64::MIN, [0; 29])) });
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_secs()).unwrap_or_default();
+    LAST.with(|last| {
+        let (second, date) = last.get();
+        if second == now {
+            return date;
+        }
+        let date = encode::date(now);
+        last.set((now, date));
+        date
+    })
+}

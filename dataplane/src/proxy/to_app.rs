@@ -1,0 +1,88 @@
+//! What both ways to the local app share: the request as bytes, and when it may be sent once more.
+
+use crate::app::{self, Asked};
+use crate::http1::client::{Answer, NoAnswer};
+use crate::http1::sink::Sink;
+use crate::rt::Tick;
+use proto::http1::framing::Framing;
+use proto::http1::head::{Head, Limits, Response, Slots};
+use proto::invoke::failure::{Failure, Kind};
+
+/// A request for the local app.
+#[derive(Debug)]
+pub(super) struct AppRequest<'a> {
+    /// The whole head as it is written.
+    pub(super) head: &'a [u8],
+    pub(super) framing: Framing,
+    /// For messages.
+    pub(super) asked: Asked<'a>,
+    /// Body bytes that go out with the head.
+    pub(super) first: &'a [u8],
+    /// They are the whole body.
+    pub(super) ended: bool,
+    /// Largest head of an answer.
+    pub(super) max_head: usize,
+}
+
+/// Why an exchange with the app has no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// A connection that was used before was closed before it answered: the app may not have seen the request.
+    Stale(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Unanswered {
+        Unanswered::Failed(failure)
+    }
+}
+
+impl AppRequest<'_> {
+    /// Whether it can be sent once more without harm: a repeatable verb, and nothing of its body is gone
+    /// (RFC 9110 section 9.2.2).
+    pub(super) fn is_repeatable(&self) -> bool {
+        let idempotent = matches!(self.asked.verb, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE");
+        idempotent && self.ended
+    }
+
+    /// Writes the head and what is there of the body.
+    pub(super) fn write(&self, sink: &mut Sink<'_>) -> Result<(), Failure> {
+        sink.head().extend_from_slice(self.head);
+        sink.begin(self.framing);
+        let written = sink.push(self.first).and_then(|()| if self.ended { sink.finish() } else { Ok(()) });
+        written.map_err(|error| self.asked.broken(&error))
+    }
+
+    /// Waits for the head of the answer.
+    pub(super) async fn head(&self, answer: &mut Answer<'_>, reused: bool) -> Result<(), Unanswered> {
+        answer.receive_head(self.max_head, Tick::NEVER).await.map_err(|no| {
+            let failure = app::answer_failure(&self.asked, &no);
+            match no {
+                NoAnswer::Closed | NoAnswer::Io(_) if reused && answer.head_bytes().is_empty() => {
+                    Unanswered::Stale(failure)
+                }
+                _ => Unanswered::Failed(failure),
+            }
+        })
+    }
+
+    /// Reads the head of the answer.
+    pub(super) fn parse<'s, 'b>(
+        &self,
+        head: &'b [u8],
+        slots: &'s mut Slots<'b>,
+    ) -> Result<Response<'s, 'b>, Failure> {
+        match Response::parse(head, slots, &Limits { max_head: self.max_head }) {
+            Ok(Head::Complete(response)) if response.status != 101 => Ok(response),
+            Ok(Head::Complete(_)) => {
+                Err(Failure::new(Kind::Upgrade, "the app switched protocols, which was not asked for"))
+            }
+            Ok(Head::Partial) => {
+                Err(self.asked.malformed(&proto::http1::refusal::HeadError::TooLarge { flag: self.max_head }))
+            }
+            Err(error) => Err(self.asked.malformed(&error)),
+        }
+    }
+}
