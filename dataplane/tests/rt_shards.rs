@@ -3,9 +3,7 @@
 
 mod rt_common;
 
-use dataplane::rt::{
-    self, Address, Backend, BackendChoice, Listener, Mailbox, ShardId, Shards, Terminate, Tick,
-};
+use dataplane::rt::{self, Address, Listener, Mailbox, ShardId, Shards, Tick};
 use rt_common::{Directory, join, loopback, on_both, pair, run, settled, soon};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
