@@ -208,6 +208,14 @@ impl Sidecar {
         self.ends_within(END_LIMIT).expect("a killed process ends");
     }
 
+    /// SIGKILL to this process and all its descendants, and waits for its end.
+    pub fn kill_family(&mut self) {
+        for id in self.processes() {
+            send_signal(id as i32, libc::SIGKILL);
+        }
+        self.ends_within(END_LIMIT).expect("a killed process ends");
+    }
+
     /// SIGTERM, and waits for its end.
     pub fn terminate(&mut self) -> Option<ExitStatus> {
         self.signal(libc::SIGTERM);
