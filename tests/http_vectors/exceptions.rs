@@ -71,5 +71,6 @@ fn lines<T: for<'d> Deserialize<'d>>(file: &str) -> Vec<T> {
     let path = rig::vectors::folder("http-outrigger").join(file);
     let text = std::fs::read_to_string(&path).expect("a table of exceptions");
     let kept = text.lines().filter(|l| !l.trim().is_empty());
-    kept.map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{}: {e} in {l:.160}", path.display()))).collect()
+    kept.map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{}: {e} in {l:.160}", path.display())))
+        .collect()
 }

@@ -5,6 +5,8 @@ use crate::players::Players;
 use crate::stage::{Saw, Stage, names_type};
 use rig::harness::{Group, Outcome, message};
 use rig::http1::client::{Client, Got};
+use rig::http1::{App, app};
+use rig::peer::{Called, Peer};
 use rig::sidecar::send_signal;
 use rig::vectors::compare::Context;
 use rig::vectors::http::{self, Case, OneOrMany, Send, Topology};
@@ -31,6 +33,14 @@ impl TopologyGroup {
         TopologyGroup { topology: topology.clone(), cases, players }
     }
 }
+
+/// What a real daprd does differently from run to run although the recordings agreed.
+const VARYING: [(&str, &str); 4] = [
+    ("early-answers/200-with-close", "got.end"),
+    ("early-answers/200-with-close", "app_saw[0].sidecar_closed"),
+    ("early-answers/413-with-close", "app_saw[0].sidecar_closed"),
+    ("endpoints/named/status-099", "got"),
+];
 
 /// The order of a topology's cases where one changes what the next sees; all others keep the order of the files.
 const ORDER: [&str; 12] = [
@@ -67,20 +77,30 @@ impl Group for TopologyGroup {
     }
 
     fn run(self: Box<Self>, chosen: &[String], tell: &mut dyn FnMut(&str, Outcome)) {
+        let mut cases = Vec::new();
+        for case in self.cases.iter().filter(|c| chosen.contains(&c.name)) {
+            match exceptions::of(&case.name, &self.players) {
+                Some(Exception::Later(why)) => tell(&case.name, Outcome::Ignored(why)),
+                other => cases.push((case, other)),
+            }
+        }
+        if cases.is_empty() {
+            return;
+        }
         let mut stage = Stage::open(&self.topology, &self.players);
         let mut warm = false;
-        for case in self.cases.iter().filter(|c| chosen.contains(&c.name)) {
-            let exception = exceptions::of(&case.name, &self.players);
-            if let Some(Exception::Later(why)) = exception {
-                tell(&case.name, Outcome::Ignored(why));
-                continue;
-            }
-            if !warm && !case.name.starts_with("start/") && case.topology != "app-unhealthy" && case.topology != "app-down" {
+        for (case, exception) in cases {
+            if !warm
+                && !case.name.starts_with("start/")
+                && case.topology != "app-unhealthy"
+                && case.topology != "app-down"
+            {
                 stage.script(&[], &[]);
                 stage.warm();
                 warm = true;
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| play(&mut stage, case, exception.as_ref(), &self.players)));
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| play(&mut stage, case, exception.as_ref(), &self.players)));
             tell(&case.name, outcome.unwrap_or_else(|panic| Outcome::Failed(message(panic.as_ref()))));
         }
     }
@@ -103,16 +123,28 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
     let mut attempts = vec![(&case.got, case.app_saw.as_deref())];
     attempts.extend(case.other.iter().map(|other| (&other.got, other.app_saw.as_deref())));
     if let Some(Exception::Ours(ours)) = exception {
-        attempts = vec![(ours.got.as_ref().unwrap_or(&case.got), ours.app_saw.as_deref().or(case.app_saw.as_deref()))];
+        attempts = vec![(
+            ours.got.as_ref().unwrap_or(&case.got),
+            ours.app_saw.as_deref().or(case.app_saw.as_deref()),
+        )];
     }
     let saw = stage.app_saw();
+    let called = stage.peer().map(Peer::called).unwrap_or_default();
     let ended = finish(stage, case);
     let mut failures = Vec::new();
     for (expected, app_saw) in attempts {
         let ours = matches!(exception, Some(Exception::Ours(_)));
-        let mut differences = compare(stage, case, expected, app_saw, &got, saw.as_ref());
+        let mut differences = compare(
+            stage,
+            case,
+            expected,
+            app_saw,
+            &Observed { got: &got, saw: saw.as_ref(), called: &called },
+        );
         if !ours && players.are_daprd() {
             differences.retain(|d| !case.differs.iter().any(|path| d.starts_with(path.as_str())));
+            differences
+                .retain(|d| !VARYING.iter().any(|(name, path)| case.name == *name && d.starts_with(path)));
         }
         let died: &[String] = if ours || !players.are_daprd() { &[] } else { &case.sidecar_died };
         if ended != died {
@@ -133,7 +165,8 @@ fn brief(got: &Got) -> String {
 
 /// What ended although nobody killed it; those that are needed again are started.
 fn finish(stage: &mut Stage<'_>, case: &Case) -> Vec<String> {
-    let killed: Vec<&String> = case.before.iter().filter_map(|b| b.kill.as_ref().or(b.who.as_ref())).collect();
+    let killed: Vec<&String> =
+        case.before.iter().filter_map(|b| b.kill.as_ref().or(b.who.as_ref())).collect();
     let expected_end = case.name.starts_with("routes/shutdown");
     if !case.sidecar_died.is_empty() {
         // The process needs a moment to be gone.
@@ -147,13 +180,19 @@ fn finish(stage: &mut Stage<'_>, case: &Case) -> Vec<String> {
     ended.into_iter().filter(|role| !killed.contains(&role)).collect()
 }
 
+/// What a case brought about.
+struct Observed<'a> {
+    got: &'a [Vec<Got>],
+    saw: Option<&'a Saw>,
+    called: &'a [Called],
+}
+
 fn compare(
     stage: &Stage<'_>,
     case: &Case,
     expected: &OneOrMany<http::Got>,
     app_saw: Option<&[http::Saw]>,
-    got: &[Vec<Got>],
-    saw: Option<&Saw>,
+    observed: &Observed<'_>,
 ) -> Vec<String> {
     let sends = case.send.list();
     let mut context = Context {
@@ -164,7 +203,7 @@ fn compare(
         app_names_type: names_type(case, &stage.known),
         head: sends[0].method.as_deref() == Some("HEAD"),
     };
-    let flat: Vec<&Got> = got.iter().flatten().collect();
+    let flat: Vec<&Got> = observed.got.iter().flatten().collect();
     if flat.len() != expected.list().len() {
         context.differences.push(format!("answers: expected {}, got {}", expected.list().len(), flat.len()));
     }
@@ -172,17 +211,19 @@ fn compare(
         let what = if expected_is_many(case) { format!("got[{n}]") } else { "got".to_owned() };
         context.answer(&what, expected, got);
     }
-    match (app_saw, saw) {
+    match (app_saw, observed.saw) {
         (Some(expected), Some(Saw::Http(actual))) => context.app_saw(expected, actual),
         (Some(expected), Some(Saw::H2(actual))) => context.h2_app_saw(expected, actual),
         (Some([]), None) | (None, _) => (),
         (Some(_), None) => context.differences.push("there is no app".to_owned()),
     }
-    peer_saw(stage, case, &mut context);
-    if let (Some(peak), Some(app)) = (case.app_peak, stage.http_app())
-        && app.peak() != peak
+    peer_saw(case, observed.called, &mut context);
+    if let (Some(expected), Some(Saw::Http(saw))) = (case.app_peak, observed.saw)
+        && app::peak(saw) != expected
     {
-        context.differences.push(format!("most requests in work at once: expected {peak}, got {}", app.peak()));
+        context
+            .differences
+            .push(format!("requests in work at once: expected {expected}, got {}", app::peak(saw)));
     }
     context.differences
 }
@@ -191,26 +232,28 @@ fn expected_is_many(case: &Case) -> bool {
     case.got.is_many()
 }
 
-fn peer_saw(stage: &Stage<'_>, case: &Case, context: &mut Context<'_>) {
-    let (Some(expected), Some(peer)) = (&case.peer_saw, stage.peer()) else { return };
-    let called = peer.called();
+fn peer_saw(case: &Case, called: &[Called], context: &mut Context<'_>) {
+    let Some(expected) = &case.peer_saw else { return };
     let paths: Vec<&str> = called.iter().map(|c| c.path.as_str()).collect();
     let wanted: Vec<&str> = expected.iter().map(|c| c.path.as_str()).collect();
     if paths != wanted {
         context.differences.push(format!("calls at the peer: expected {wanted:?}, got {paths:?}"));
     }
-    for (n, (expected, call)) in expected.iter().zip(&called).enumerate() {
+    for (n, (expected, call)) in expected.iter().zip(called).enumerate() {
         let after = (call.at - called[0].at).as_secs_f64();
         let wanted = expected.after.as_deref().and_then(|a| a.trim_end_matches('s').parse::<f64>().ok());
         if wanted.is_some_and(|w| (w - after).abs() > 0.75) {
-            context.differences.push(format!("peer_saw[{n}].after: expected {:?}, got {after:.2}s", expected.after));
+            context
+                .differences
+                .push(format!("peer_saw[{n}].after: expected {:?}, got {after:.2}s", expected.after));
         }
     }
 }
 
 /// The names of the header fields that a client sends, in lower case.
 fn client_fields(send: &Send) -> Vec<String> {
-    let named = send.headers.iter().map(|(name, _)| String::from_utf8_lossy(&name.bytes()).to_ascii_lowercase());
+    let named =
+        send.headers.iter().map(|(name, _)| String::from_utf8_lossy(&name.bytes()).to_ascii_lowercase());
     let raw = send.raw().or_else(|| send.steps.first().and_then(http::Step::bytes)).unwrap_or_default();
     let lines = String::from_utf8_lossy(&raw).into_owned();
     let in_raw = lines.lines().filter_map(|l| l.split_once(':')).map(|(name, _)| name.to_ascii_lowercase());
@@ -257,7 +300,7 @@ fn send(stage: &Stage<'_>, case: &Case) -> Vec<Vec<Got>> {
 
 /// The case whose `app_saw` is one health probe.
 fn probe_outcome(stage: &Stage<'_>, case: &Case, before: usize) -> Outcome {
-    let probes = stage.http_app().map(rig::http1::App::probes).unwrap_or_default();
+    let probes = stage.http_app().map(App::probes).unwrap_or_default();
     let expected = &case.app_saw.as_ref().expect("a probe")[0];
     let Some(probe) = probes.get(before) else { return Outcome::Failed("no probe came".to_owned()) };
     if probe.line == expected.line.bytes() && probe.value("host").is_some() && probe.headers.len() <= 4 {

@@ -3,7 +3,7 @@
 use crate::players::Players;
 use rig::ca::Authority;
 use rig::h2app::{self, H2App};
-use rig::http1::{App, Answer, app, client};
+use rig::http1::{Answer, App, app, client};
 use rig::mdns::Responder;
 use rig::peer::{Peer, Status};
 use rig::scratch::Scratch;
@@ -89,9 +89,11 @@ impl<'a> Stage<'a> {
     /// Starts a sidecar (again).
     fn start(&mut self, daprd: &Daprd) {
         let program = self.players.of(&daprd.role);
-        let resolved = |text: &String| String::from_utf8(resolve(text.as_bytes(), &self.known)).expect("UTF-8");
+        let resolved =
+            |text: &String| String::from_utf8(resolve(text.as_bytes(), &self.known)).expect("UTF-8");
         let folder = self.files.folder(&daprd.role);
-        let mut launch = Launch::daprd(program).named(&daprd.app_id).arg(format!("--app-id={}", daprd.app_id));
+        let mut launch =
+            Launch::daprd(program).named(&daprd.app_id).arg(format!("--app-id={}", daprd.app_id));
         launch = launch.args(daprd.flags.iter().map(resolved));
         for (name, value) in &daprd.env {
             launch = launch.env(name, resolved(value));
@@ -146,9 +148,15 @@ impl<'a> Stage<'a> {
 
     /// Does what a case asks for before sending.
     pub(crate) fn before(&mut self, case: &Case) {
+        if case.name.contains("after-app-starts") && self.app.is_none() {
+            self.start_app();
+            let port = self.http_port("callee");
+            self.sidecars.get_mut("callee").expect("a callee").await_state(Ready::Healthz(port));
+        }
         for step in &case.before {
             if let (Some(status), Some(Behind::Http(app))) = (step.app_health, &self.app) {
-                let path = &self.topology.app.as_ref().and_then(|a| a.health.as_ref()).expect("a probed app").path;
+                let path =
+                    &self.topology.app.as_ref().and_then(|a| a.health.as_ref()).expect("a probed app").path;
                 app.answer_health(path, status);
             }
             if let Some(ms) = step.wait_ms {
@@ -173,12 +181,15 @@ impl<'a> Stage<'a> {
     /// Scripts app and peer for a case.
     pub(crate) fn script(&self, answers: &[http::Answer], statuses: &[http::PeerAnswer]) {
         match &self.app {
-            Some(Behind::Http(app)) => app.script(answers.iter().map(|a| app_answer(a, &self.known)).collect()),
+            Some(Behind::Http(app)) => {
+                app.script(answers.iter().map(|a| app_answer(a, &self.known)).collect())
+            }
             Some(Behind::H2(app)) => app.script(answers.iter().filter_map(h2_answer).collect()),
             None => (),
         }
         if let Some(peer) = &self.peer {
-            let status = |s: &http::PeerAnswer| Status { code: s.grpc_status, message: s.grpc_message.clone() };
+            let status =
+                |s: &http::PeerAnswer| Status { code: s.grpc_status, message: s.grpc_message.clone() };
             peer.script(statuses.iter().map(status).collect());
         }
     }
@@ -222,16 +233,14 @@ impl<'a> Stage<'a> {
 
     /// Starts the sidecars of these roles again.
     pub(crate) fn restart(&mut self, roles: &[String]) {
+        if roles.is_empty() {
+            return;
+        }
+        self.script(&[], &[]);
         for daprd in self.topology.daprds.iter().filter(|d| roles.contains(&d.role)) {
             self.start(daprd);
         }
-        self.script(&[], &[]);
         self.warm();
-    }
-
-    /// The end of every sidecar's output, for a failed case.
-    pub(crate) fn outputs(&self) -> String {
-        self.sidecars.iter().map(|(role, s)| format!("-- {role}:\n{}\n", s.tail())).collect()
     }
 }
 
@@ -278,7 +287,9 @@ pub(crate) fn names_type(case: &Case, known: &Known) -> bool {
     }
     let Answer { steps, .. } = app_answer(last, known);
     steps.iter().any(|step| match step {
-        rig::http1::Step::Bytes(bytes) => String::from_utf8_lossy(bytes).to_ascii_lowercase().contains("content-type:"),
+        rig::http1::Step::Bytes(bytes) => {
+            String::from_utf8_lossy(bytes).to_ascii_lowercase().contains("content-type:")
+        }
         _ => false,
     })
 }

@@ -4,12 +4,13 @@
 //! A group whose cases are all filtered out is never opened.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,7 @@ struct Tally {
     passed: usize,
     ignored: usize,
     failures: Vec<(String, String)>,
+    times: Vec<(Duration, String)>,
 }
 
 /// Runs the groups, at most `threads` at once unless the arguments say otherwise; the exit code of the test program.
@@ -103,6 +105,7 @@ pub fn run(groups: Vec<Box<dyn Group>>, threads: usize) -> ExitCode {
         chosen.iter().flat_map(|(_, cases)| cases).for_each(|name| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
+    keep_panics();
     let begun = Instant::now();
     println!("\nrunning {} tests", chosen.iter().map(|(_, cases)| cases.len()).sum::<usize>());
     let tally = run_chosen(chosen, options.threads.max(1));
@@ -132,9 +135,12 @@ fn run_chosen(chosen: VecDeque<(Box<dyn Group>, Vec<String>)>, threads: usize) -
 
 fn run_group(group: Box<dyn Group>, cases: &[String], tally: &Mutex<Tally>) {
     let mut open: Vec<String> = cases.to_vec();
+    let mut begun = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         group.run(cases, &mut |name, outcome| {
             open.retain(|n| n != name);
+            tally.lock().expect("the tally").times.push((begun.elapsed(), name.to_owned()));
+            begun = Instant::now();
             note(tally, name, outcome);
         });
     }));
@@ -145,8 +151,21 @@ fn run_group(group: Box<dyn Group>, cases: &[String], tally: &Mutex<Tally>) {
     open.iter().for_each(|name| note(tally, name, Outcome::Failed(why.clone())));
 }
 
-/// A panic's message.
+thread_local! {
+    /// What the thread's last panic said, with its place.
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics for the report instead of printing each with its stack.
+fn keep_panics() {
+    panic::set_hook(Box::new(|info| LAST_PANIC.set(Some(info.to_string()))));
+}
+
+/// A panic's message, with its place where it came from this thread.
 pub fn message(panic: &(dyn Any + Send)) -> String {
+    if let Some(kept) = LAST_PANIC.take() {
+        return kept;
+    }
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
         .unwrap_or_else(|| "a panic".to_owned())
@@ -170,6 +189,15 @@ fn note(tally: &Mutex<Tally>, name: &str, outcome: Outcome) {
     }
 }
 
+/// Where the time went, for whoever wants a faster run.
+fn slowest(tally: &Tally) {
+    let mut times: Vec<_> = tally.times.iter().collect();
+    times.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    let shown: Vec<String> =
+        times.iter().take(5).map(|(t, name)| format!("{name} {:.1}s", t.as_secs_f64())).collect();
+    println!("\nslowest: {}", shown.join(", "));
+}
+
 fn report(tally: &Tally, filtered: usize, begun: Instant) -> ExitCode {
     let failed = tally.failures.len();
     if failed > 0 {
@@ -178,6 +206,7 @@ fn report(tally: &Tally, filtered: usize, begun: Instant) -> ExitCode {
         println!("failures:");
         tally.failures.iter().for_each(|(name, _)| println!("    {name}"));
     }
+    slowest(tally);
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {word}. {} passed; {failed} failed; {} ignored; 0 measured; {filtered} filtered out; finished in {:.2}s\n",

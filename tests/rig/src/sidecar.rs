@@ -1,6 +1,7 @@
 //! Sidecars as real processes.
 
 use crate::http1::client;
+use crate::port::FORK;
 use crate::program::Program;
 use crate::scratch::Scratch;
 use crate::wait;
@@ -10,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// How long a sidecar may take to become ready.
@@ -121,7 +123,9 @@ impl Launch {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.process_group(0);
         die_with_this_thread(&mut command);
+        let alone = FORK.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", self.path.display()));
+        drop(alone);
         Sidecar { name: self.name, child, folder, log, ready: self.ready, ended: None }
     }
 }
@@ -167,7 +171,11 @@ impl Sidecar {
 
     /// Waits until it is ready; panics with the end of its output when it is not.
     pub fn await_ready(&mut self) {
-        let ready = self.ready;
+        self.await_state(self.ready);
+    }
+
+    /// Waits for another state than the one it was started with; panics with the end of its output when it does not come.
+    pub fn await_state(&mut self, ready: Ready) {
         let came = wait::within(READY_LIMIT, || {
             if self.has_ended().is_some() {
                 return Some(false);

@@ -71,6 +71,8 @@ pub struct Saw {
     pub left: bool,
     /// When the head was complete.
     pub at: Instant,
+    /// When the app was done with it.
+    pub done: Instant,
     /// Which connection, from 1.
     pub connection: usize,
     /// Whether the connection had carried a request before.
@@ -89,6 +91,15 @@ impl Saw {
     }
 }
 
+/// Most requests that were in work at once. A request that ended while another began is not counted twice: the app
+/// learns of a cancelled request a little later than the sidecar's slot is free.
+pub fn peak(saw: &[Saw]) -> usize {
+    const SLACK: Duration = Duration::from_millis(30);
+    let in_work_at =
+        |at: Instant| saw.iter().filter(|s| s.at <= at && (s.at == at || s.done > at + SLACK)).count();
+    saw.iter().map(|s| in_work_at(s.at)).max().unwrap_or(0)
+}
+
 /// Certificate chain (DER) and key for an app that speaks TLS.
 pub type Tls = Arc<rustls::ServerConfig>;
 
@@ -99,7 +110,6 @@ struct State {
     served: usize,
     saw: Vec<Option<Saw>>,
     in_work: usize,
-    peak: usize,
     connections: usize,
     open: Vec<(usize, TcpStream, bool)>,
     health: Option<(String, u16)>,
@@ -147,7 +157,6 @@ impl App {
         state.script = answers;
         state.served = 0;
         state.saw.clear();
-        state.peak = 0;
     }
 
     /// The requests seen since the last script, in order, once none is in work (or `limit` has passed).
@@ -159,11 +168,6 @@ impl App {
     /// How many requests arrived since the last script, finished or not.
     pub fn arrived(&self) -> usize {
         lock(&self.state).saw.len()
-    }
-
-    /// Most requests in work at once since the last script.
-    pub fn peak(&self) -> usize {
-        lock(&self.state).peak
     }
 
     /// Answers requests for `path` with `status`, outside the script.
@@ -289,11 +293,13 @@ fn request(wire: &mut Wire, state: &Mutex<State>, head: Head, connection: usize,
         unread: false,
         left: false,
         at: Instant::now(),
+        done: Instant::now(),
         connection,
         reused,
     };
     let (round, index, answer) = begin(state, &saw.head);
     let after = exchange(wire, &answer, &mut saw);
+    saw.done = Instant::now();
     let mut state = lock(state);
     state.in_work -= 1;
     if state.round == round {
@@ -318,7 +324,6 @@ fn begin(state: &Mutex<State>, head: &Head) -> (u64, usize, Answer) {
     state.served += 1;
     state.saw.push(None);
     state.in_work += 1;
-    state.peak = state.peak.max(state.in_work);
     let scripted = state.script.get(index).or(state.script.last()).cloned();
     (state.round, index, scripted.unwrap_or_else(|| Answer::hello(head.word(0))))
 }

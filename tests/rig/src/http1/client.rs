@@ -285,12 +285,13 @@ impl Play {
         let by = Instant::now() + if announced { ANNOUNCED } else { KEPT };
         loop {
             match self.wire.fill(by) {
-                Arrived::Bytes => last.rest = self.wire.unread.clone(),
+                Arrived::Bytes => (),
                 Arrived::End | Arrived::Reset => last.end = "closed".to_owned(),
                 Arrived::Nothing if announced => last.end = "close announced, still open".to_owned(),
                 Arrived::Nothing => last.end = "keepalive".to_owned(),
             }
             if !last.end.is_empty() {
+                last.rest = self.wire.take(usize::MAX);
                 return;
             }
         }

@@ -10,7 +10,7 @@ use crate::http1::{app, client};
 use std::time::Duration;
 
 /// Where the words of Go's libraries begin inside a message; only what stands before them is compared.
-const GO_WORDS: [&str; 19] = [
+const GO_WORDS: [&str; 20] = [
     "dial tcp",
     "read tcp",
     "write tcp",
@@ -30,6 +30,7 @@ const GO_WORDS: [&str; 19] = [
     "http chunk length too large",
     "header line too long",
     "gzip: ",
+    "trying to send message larger than max",
 ];
 
 /// The trace context that means none.
@@ -135,7 +136,7 @@ impl Context<'_> {
         let begins = resolve(begins.as_bytes(), self.known);
         let message = own_error(&actual.body).map(|e| e.message).unwrap_or_default();
         if prefix(&begins, message.as_bytes(), &mut self.found).is_none() {
-            self.differs(&format!("{what}.message"), excerpt(&begins), excerpt(&actual.body));
+            self.differs(&format!("{what}.body message"), excerpt(&begins), excerpt(&actual.body));
         }
     }
 
@@ -143,14 +144,14 @@ impl Context<'_> {
         let Some(got) = own_error(&actual.body) else {
             return self.differs(&format!("{what}.body"), &expected.message, excerpt(&actual.body));
         };
-        self.equal(&format!("{what}.errorCode"), expected.code.as_str(), got.code.as_str());
+        self.equal(&format!("{what}.body errorCode"), expected.code.as_str(), got.code.as_str());
         let go = GO_WORDS.iter().filter_map(|words| expected.message.find(words)).min();
         // Which ways a name was looked for in stands behind the recorded words.
         let open = go.is_some() || expected.message.contains("couldn't find service: ");
         let compared = &expected.message[..go.unwrap_or(expected.message.len())];
         let rest = prefix(compared.as_bytes(), got.message.as_bytes(), &mut self.found).map(<[u8]>::len);
         if !rest.is_some_and(|length| open || length == 0) {
-            self.differs(&format!("{what}.message"), compared, &got.message);
+            self.differs(&format!("{what}.body message"), compared, &got.message);
         }
     }
 
@@ -160,7 +161,7 @@ impl Context<'_> {
             |saw: &[app::Saw]| saw.iter().map(|s| excerpt(&s.head.line)).collect::<Vec<_>>().join(", ");
         if expected.len() != actual.len() {
             self.differs(
-                "requests at the app",
+                "app_saw (requests)",
                 expected.len(),
                 format!("{} ({})", actual.len(), lines(actual)),
             );
@@ -216,7 +217,7 @@ impl Context<'_> {
 
     /// Compares what reached an HTTP/2 app.
     pub fn h2_app_saw(&mut self, expected: &[http::Saw], actual: &[h2app::Saw]) {
-        self.equal("requests at the app", expected.len(), actual.len());
+        self.equal("app_saw (requests)", expected.len(), actual.len());
         for (n, (expected, actual)) in expected.iter().zip(actual).enumerate() {
             let what = format!("app_saw[{n}]");
             let pairs = actual.headers.iter().map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes()));

@@ -18,12 +18,13 @@ pub fn resolve(bytes: &[u8], known: &BTreeMap<String, String>) -> Vec<u8> {
     out
 }
 
-/// The token at the front of `bytes` (which begins with a brace) and its length with braces.
+/// The token at the front of `bytes` and its length with braces.
 fn token(bytes: &[u8]) -> Option<(&str, usize)> {
-    let close = bytes.iter().position(|&b| b == b'}')?;
-    let name = std::str::from_utf8(&bytes[1..close]).ok()?;
+    let inside = bytes.strip_prefix(b"{")?;
+    let close = inside.iter().position(|&b| b == b'}')?;
+    let name = std::str::from_utf8(&inside[..close]).ok()?;
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    is_name.then_some((name, close + 1))
+    is_name.then_some((name, close + 2))
 }
 
 /// Values found for the tokens of one case: equal tokens stand for equal values.
@@ -37,9 +38,7 @@ pub fn matches(expected: &[u8], actual: &[u8], found: &mut Found) -> bool {
 /// What is left of `actual` behind `expected`, or `None` when it does not begin so.
 pub fn prefix<'a>(mut expected: &[u8], mut actual: &'a [u8], found: &mut Found) -> Option<&'a [u8]> {
     while !expected.is_empty() {
-        if let Some((name, length)) =
-            token(expected).filter(|_| expected[0] == b'{').filter(|(n, _)| width(n, b"").is_some())
-        {
+        if let Some((name, length)) = token(expected).filter(|(n, _)| width(n, b"").is_some()) {
             let taken = width(name, actual)?;
             let (value, rest) = actual.split_at_checked(taken).filter(|_| taken > 0)?;
             if *found.entry(name.to_owned()).or_insert_with(|| value.to_vec()) != value && is_same(name) {
