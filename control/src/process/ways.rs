@@ -1,6 +1,7 @@
 //! Which ways of looking for names there are, and being found by them.
 
 use super::House;
+use crate::resolve::dns_sd::DnsSd;
 use crate::resolve::mdns::{Mdns, Scope};
 use crate::resolve::registry::Registry;
 use crate::resolve::table::Table;
@@ -33,6 +34,10 @@ pub(super) fn of(settings: &Settings) -> (Resolver, Vec<String>) {
         match Mdns::start(scope) {
             Ok(mdns) => ways.push(Arc::new(mdns)),
             Err(e) => troubles.push(format!("names by mDNS: {e}")),
+        }
+        match DnsSd::start(scope) {
+            Ok(dns_sd) => ways.push(Arc::new(dns_sd)),
+            Err(e) => troubles.push(format!("names by DNS-SD: {e}")),
         }
     }
     (Resolver::new(ways), troubles)

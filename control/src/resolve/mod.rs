@@ -3,6 +3,7 @@
 //! All ways of looking are asked at once and the first to find somebody answers the call; what the others know is merged in as it
 //! comes. A name that nobody knows is remembered for a second, so that a client in a loop does not flood the network.
 
+pub mod dns_sd;
 pub mod mdns;
 pub mod registry;
 pub mod table;

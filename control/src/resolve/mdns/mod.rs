@@ -11,6 +11,8 @@ mod sighting;
 mod sockets;
 
 #[cfg(test)]
+mod daprd;
+#[cfg(test)]
 mod tests;
 
 pub use packet::Instance;
@@ -201,6 +203,7 @@ async fn announce(shared: Arc<Shared>, own: Instance) {
 async fn refresh(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(REFRESH).await;
+        look_again(&shared);
         let now = Instant::now();
         let wanted = lock(&shared.cache).watched(WISH_LIFE, now);
         for app_id in wanted {
@@ -209,6 +212,14 @@ async fn refresh(shared: Arc<Shared>) {
         if lock(&shared.cache).expire(now) {
             shared.changed.send_modify(|n| *n += 1);
         }
+    }
+}
+
+/// A machine changes its networks: whoever is on a new one is told of us.
+fn look_again(shared: &Arc<Shared>) {
+    let own = lock(&shared.own).clone();
+    if let (true, Some(own)) = (shared.sockets.look_again(), own) {
+        tokio::spawn(announce(shared.clone(), own));
     }
 }
 

@@ -4,6 +4,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::{Mutex, PoisonError};
 use tokio::net::UdpSocket;
 
 /// The port of mDNS.
@@ -23,7 +24,7 @@ pub enum Scope {
     All,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interface {
     index: u32,
     v4: Option<Ipv4Addr>,
@@ -35,7 +36,8 @@ struct Interface {
 pub(super) struct Sockets {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
-    interfaces: Vec<Interface>,
+    scope: Scope,
+    interfaces: Mutex<Vec<Interface>>,
 }
 
 /// The interfaces in scope, each once, in the order of their index.
@@ -67,8 +69,27 @@ impl Sockets {
             (Err(e), Err(_)) => {
                 Err(io::Error::new(e.kind(), format!("no interface joins the mDNS group: {e}")))
             }
-            _ => Ok(Sockets { v4: v4.ok(), v6: v6.ok(), interfaces }),
+            _ => Ok(Sockets { v4: v4.ok(), v6: v6.ok(), scope, interfaces: Mutex::new(interfaces) }),
         }
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for interfaces that came, went or changed their address since the last look, and joins on them. True if
+    /// there is one on which this sidecar has not been announced.
+    pub(super) fn look_again(&self) -> bool {
+        let Ok(now) = interfaces(self.scope) else { return false };
+        let before = self.interfaces();
+        let fresh: Vec<Interface> = now.iter().filter(|it| !before.contains(it)).copied().collect();
+        for it in &fresh {
+            // joined already, under another address: fine; not joinable: sending on it will fail as well
+            let _ = self.v4.as_ref().map(|s| join_v4(&SockRef::from(s), it));
+            let _ = self.v6.as_ref().map(|s| join_v6(&SockRef::from(s), it));
+        }
+        *self.interfaces.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        !fresh.is_empty()
     }
 
     /// Sends one packet to the group on every interface. Interfaces that refuse are left out: another may carry it.
@@ -77,7 +98,7 @@ impl Sockets {
     /// When no interface took it; the last refusal.
     pub(super) async fn send(&self, packet: &[u8]) -> io::Result<()> {
         let mut result = Err(io::ErrorKind::NetworkUnreachable.into());
-        for it in &self.interfaces {
+        for it in &self.interfaces() {
             for sent in [self.send_v4(it, packet).await, self.send_v6(it, packet).await].into_iter().flatten()
             {
                 result = if sent.is_ok() || result.is_ok() { Ok(()) } else { sent };
@@ -149,6 +170,7 @@ fn bound(domain: Domain, at: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     // without it, daprd, avahi and a second sidecar on this host would collide
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
     if domain == Domain::IPV6 {
         socket.set_only_v6(true)?;
     }
@@ -169,16 +191,23 @@ fn join_each(
     result
 }
 
+fn join_v4(socket: &SockRef<'_>, it: &Interface) -> Option<io::Result<()>> {
+    let index = InterfaceIndexOrAddress::Index(it.index);
+    it.v4.map(|_| socket.join_multicast_v4_n(&GROUP_V4, &index))
+}
+
+fn join_v6(socket: &SockRef<'_>, it: &Interface) -> Option<io::Result<()>> {
+    it.v6.then(|| socket.join_multicast_v6(&GROUP_V6, it.index))
+}
+
 fn open_v4(interfaces: &[Interface]) -> io::Result<UdpSocket> {
     let socket = bound(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, PORT).into())?;
-    join_each(interfaces, |it| {
-        it.v4.map(|_| socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(it.index)))
-    })?;
+    join_each(interfaces, |it| join_v4(&SockRef::from(&socket), it))?;
     UdpSocket::from_std(socket.into())
 }
 
 fn open_v6(interfaces: &[Interface]) -> io::Result<UdpSocket> {
     let socket = bound(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, PORT).into())?;
-    join_each(interfaces, |it| it.v6.then(|| socket.join_multicast_v6(&GROUP_V6, it.index)))?;
+    join_each(interfaces, |it| join_v6(&SockRef::from(&socket), it))?;
     UdpSocket::from_std(socket.into())
 }
