@@ -9,6 +9,7 @@
 //! ```
 
 mod names;
+mod own_identity;
 mod picture;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,7 +20,10 @@ pub use names::{LOOK_WITHIN, MAX_LOOKING, MAX_NAMES, Names, REFRESH};
 pub use picture::Picture;
 pub use usage::Usage;
 
+pub(crate) use own_identity::warning as identity_warning;
+
 use crate::channel::{self, Planes};
+use crate::identity::{Renewer, Standing};
 use crate::settings::{CONTROL_SOCKET, Log, STATUS_SOCKET, Settings};
 use crate::supervisor::Voice;
 use crate::{exporter, status};
@@ -27,6 +31,7 @@ use proto::log::Level;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -44,8 +49,10 @@ pub struct House {
     pub names: Arc<Names>,
     /// The data planes.
     pub planes: Planes,
+    /// The own identity; `None` without mTLS.
+    pub(crate) standing: Option<watch::Receiver<Standing>>,
     /// The log.
-    pub(crate) voice: Voice,
+    pub(crate) voice: Arc<Voice>,
     /// Whether this sidecar is to be found by others.
     pub(crate) present: watch::Sender<bool>,
     /// Things worth a warning that came up after the start.
@@ -66,18 +73,10 @@ async fn serve(runtime: &Path, supervised: bool) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
     let settings = Settings::load(runtime).map_err(words)?;
-    let planes_socket = channel::listen(&runtime.join(CONTROL_SOCKET)).map_err(words)?;
-    let status_socket = channel::listen(&runtime.join(STATUS_SOCKET)).map_err(words)?;
-    let metrics = exporter::listener(settings.metrics.as_ref());
-    let house = Arc::new(House::new(settings, runtime, supervised)?);
-    tokio::spawn(Arc::clone(&house.names).refresh());
-    tokio::spawn(channel::serve(planes_socket, Arc::clone(&house)));
-    tokio::spawn(status::serve(status_socket, Arc::clone(&house)));
-    match metrics {
-        Ok(Some(listener)) => drop(tokio::spawn(exporter::serve(listener, Arc::clone(&house)))),
-        Ok(None) => {}
-        Err(e) => house.trouble(format!("no metrics: {e}")),
-    }
+    // open before anything that takes time: who connects meanwhile waits instead of being refused
+    let doors = Doors::open(runtime, &settings).map_err(words)?;
+    let house = furnish(settings, runtime, supervised).await?;
+    doors.serve(&house);
     let presence = tokio::spawn(ways::be_present(Arc::clone(&house), house.present.subscribe()));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -88,12 +87,64 @@ async fn serve(runtime: &Path, supervised: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// The house with its first identity and everything that keeps it fresh.
+async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result<Arc<House>, String> {
+    let voice = Arc::new(House::voice(&settings)?);
+    let renewer = own_identity::obtain(&settings, Arc::clone(&voice)).await?;
+    let standing = renewer.as_ref().map(Renewer::standing);
+    let house = Arc::new(House::new(settings, runtime, supervised, voice, standing.clone()));
+    if let (Some(renewer), Some(standing)) = (renewer, standing) {
+        tokio::spawn(renewer.run());
+        tokio::spawn(own_identity::publish(Arc::clone(&house), standing));
+    }
+    tokio::spawn(Arc::clone(&house.names).refresh());
+    Ok(house)
+}
+
+/// Where others come in.
+struct Doors {
+    planes: UnixListener,
+    status: UnixListener,
+    metrics: io::Result<Option<TcpListener>>,
+}
+
+impl Doors {
+    fn open(runtime: &Path, settings: &Settings) -> io::Result<Doors> {
+        Ok(Doors {
+            planes: channel::listen(&runtime.join(CONTROL_SOCKET))?,
+            status: channel::listen(&runtime.join(STATUS_SOCKET))?,
+            metrics: exporter::listener(settings.metrics.as_ref()),
+        })
+    }
+
+    fn serve(self, house: &Arc<House>) {
+        tokio::spawn(channel::serve(self.planes, Arc::clone(house)));
+        tokio::spawn(status::serve(self.status, Arc::clone(house)));
+        match self.metrics {
+            Ok(Some(listener)) => drop(tokio::spawn(exporter::serve(listener, Arc::clone(house)))),
+            Ok(None) => {}
+            Err(e) => house.trouble(format!("no metrics: {e}")),
+        }
+    }
+}
+
 impl House {
-    pub(crate) fn new(settings: Settings, runtime: &Path, supervised: bool) -> Result<House, String> {
+    /// The log of this process; the supervisor has made it its standard output already if it goes to a file.
+    fn voice(settings: &Settings) -> Result<Voice, String> {
         let log = Log { file: None, ..settings.log.clone() };
-        let voice = Voice::new(&log, &settings.app_id, &settings.host_name)?;
-        let picture = picture::first(&settings, |name| std::env::var(name).ok());
-        let picture = Arc::new(Picture::new(picture));
+        Voice::new(&log, &settings.app_id, &settings.host_name)
+    }
+
+    fn new(
+        settings: Settings,
+        runtime: &Path,
+        supervised: bool,
+        voice: Arc<Voice>,
+        standing: Option<watch::Receiver<Standing>>,
+    ) -> House {
+        let mut first = picture::first(&settings, |name| std::env::var(name).ok());
+        first.identity = standing.as_ref().map(|standing| Arc::clone(&standing.borrow().material));
+        let picture = Arc::new(Picture::new(first));
         let (resolver, troubles) = ways::of(&settings);
         let house = House {
             runtime: runtime.to_owned(),
@@ -101,13 +152,14 @@ impl House {
             names: Arc::new(Names::new(resolver, Arc::clone(&picture))),
             picture,
             planes: Planes::default(),
+            standing,
             voice,
             present: watch::Sender::new(false),
             troubles: std::sync::Mutex::default(),
             settings,
         };
         troubles.into_iter().for_each(|trouble| house.trouble(trouble));
-        Ok(house)
+        house
     }
 
     /// The data plane serves: others may find it.

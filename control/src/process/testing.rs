@@ -35,7 +35,9 @@ impl Ground {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("table"), table).unwrap();
-        let house = Arc::new(House::new(settings(&dir), &dir, false).unwrap());
+        let settings = settings(&dir);
+        let voice = Arc::new(House::voice(&settings).unwrap());
+        let house = Arc::new(House::new(settings, &dir, false, voice, None));
         Ground { dir, house }
     }
 

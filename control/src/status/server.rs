@@ -6,7 +6,7 @@ use super::document::{
 };
 use crate::channel::{self, Planes};
 use crate::cli::VERSION;
-use crate::process::{House, Usage};
+use crate::process::{House, Usage, identity_warning};
 use crate::settings::{Mode, Protocol, Settings};
 use proto::control::{Backend, Family, Report, Series};
 use proto::snapshot::{AppRef, IdentityMaterial, Route};
@@ -56,7 +56,8 @@ async fn answer(mut stream: UnixStream, house: &House) -> std::io::Result<()> {
 fn document(house: &House, report: &Report) -> Document {
     let picture = house.picture.now();
     let troubles = house.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let warnings = house.settings.warnings.iter().chain(&troubles).chain(&report.warnings).cloned();
+    let standing = house.standing.as_ref().and_then(|standing| identity_warning(&standing.borrow()));
+    let told = house.settings.warnings.iter().chain(&troubles).chain(&report.warnings).cloned();
     Document {
         sidecar: sidecar(house),
         processes: house.processes().into_iter().map(process).collect(),
@@ -66,7 +67,7 @@ fn document(house: &House, report: &Report) -> Document {
         routes: picture.routes.iter().map(|(app, route)| peer_route(house, report, app, route)).collect(),
         calls: vec![outbound(report), inbound(report)],
         counts: counts(report),
-        warnings: warnings.collect(),
+        warnings: standing.into_iter().chain(told).collect(),
     }
 }
 
