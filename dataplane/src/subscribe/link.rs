@@ -2,6 +2,7 @@
 
 use super::outgoing::Shared;
 use super::{Channel, Update};
+use crate::log;
 use crate::tls;
 use proto::control::frame::{Decoder, FrameError};
 use proto::control::session::{Candidate, Heard, SessionError, Subscriber};
@@ -20,12 +21,6 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long control may take to read what it is told; then the connection is given up.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 const SCOPE: &str = "dapr.runtime.control";
-
-mod log {
-    pub(super) fn info(_: &str, _: std::fmt::Arguments<'_>) {}
-    pub(super) use info as warn;
-    pub(super) use info as error;
-}
 
 /// Why a connection ended.
 #[derive(Debug)]
