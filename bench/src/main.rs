@@ -1,2 +1,116 @@
-//! bench
-fn main() {}
+//! What a call costs. `compare` measures Outrigger against its peers in turns within one run, `budgets` checks the ratios that
+//! `budgets.json` allows, `load` drives any HTTP/1 server. How to read the numbers: `bench/README.md`.
+
+mod budgets;
+mod compare;
+mod host;
+mod load;
+mod peers;
+mod reply;
+mod report;
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Load generator and peer comparison for Outrigger.
+#[derive(Parser)]
+#[command(
+    after_help = "Examples:\n  bench load 127.0.0.1:3500 /v1.0/invoke/orders/method/x --connections 32 --seconds 5\n  bench load 127.0.0.1:3500 / --connections 8 --rate 500 --seconds 10\n  bench compare --rounds 5 --json result.json\n  bench budgets --quick"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Drives one server and prints requests per second and latencies.
+    Load(LoadArgs),
+    /// Measures an Outrigger pair, an HAProxy pair and, with OUTRIGGER_PEERS, a daprd pair in turns.
+    Compare(CompareArgs),
+    /// Compares and fails where a ratio is above its budget in bench/budgets.json.
+    Budgets {
+        /// Few short rounds.
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+#[derive(Args)]
+struct LoadArgs {
+    /// IP:PORT
+    target: SocketAddr,
+    /// Path and query.
+    #[arg(default_value = "/")]
+    path: String,
+    /// Keep-alive connections, each with one request in flight.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Requests per second in all, sent on schedule whether or not answers came (open loop); without it each connection sends as soon
+    /// as it has its answer (closed loop).
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How long.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// Turns of each pair in each scenario.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Length of one turn.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Leaves the placement of processes to the kernel instead of one core for everything.
+    #[arg(long)]
+    unpinned: bool,
+    /// Writes every number there.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+fn main() {
+    let done = match Cli::parse().verb {
+        Verb::Load(args) => load_once(&args),
+        Verb::Compare(args) => compare(&args),
+        Verb::Budgets { quick } => budgets::check(quick),
+    };
+    if let Err(why) = done {
+        eprintln!("bench: {why}");
+        std::process::exit(1);
+    }
+}
+
+fn load_once(args: &LoadArgs) -> Result<(), String> {
+    let plan = load::Plan {
+        target: args.target,
+        path: args.path.clone(),
+        connections: args.connections,
+        rate: args.rate,
+        length: Duration::from_secs_f64(args.seconds),
+    };
+    let outcome = load::run(&plan).map_err(|e| format!("{}: {e}", args.target))?;
+    println!("{outcome}");
+    Ok(())
+}
+
+fn compare(args: &CompareArgs) -> Result<(), String> {
+    let plan = compare::Plan {
+        rounds: args.rounds,
+        length: Duration::from_secs_f64(args.seconds),
+        pinned: !args.unpinned,
+        latency: true,
+        daprd: true,
+    };
+    let results = compare::run(&plan)?;
+    println!("{}", report::text(&results));
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&results).map_err(|e| e.to_string())?;
+        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The budgets of `bench/budgets.json`: a change that costs more than they allow fails here.
+
+use crate::compare::{self, Column, Plan, Results, ratio};
+use crate::report;
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// The file. A budget is widened only with a written reason, in `why`.
+#[derive(Debug, Deserialize)]
+struct Budgets {
+    /// By scenario.
+    scenarios: Vec<Budget>,
+    /// PSS of all processes of one idle sidecar, MB.
+    idle_pss_mb: f64,
+    /// From start to ready, ms.
+    ready_ms: f64,
+    #[expect(dead_code, reason = "for people")]
+    why: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Budget {
+    scenario: String,
+    /// CPU a request of both sidecars, as a ratio to the HAProxy pair.
+    cpu_ratio: Option<f64>,
+    /// System calls a request, of each sidecar.
+    system_calls: Option<f64>,
+}
+
+/// Measures and compares with the file.
+pub(crate) fn check(quick: bool) -> Result<(), String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("budgets.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let budgets: Budgets = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+    let (rounds, length) = if quick { (3, Duration::from_millis(1500)) } else { (7, Duration::from_secs(3)) };
+    let results = compare::run(&Plan { rounds, length, pinned: true, latency: false, daprd: false })?;
+    println!("{}", report::text(&results));
+    let missed = missed(&budgets, &results)?;
+    if missed.is_empty() {
+        println!("every budget is kept");
+        return Ok(());
+    }
+    Err(format!("{} of the budgets in {} missed:\n{}", missed.len(), path.display(), missed.join("\n")))
+}
+
+fn missed(budgets: &Budgets, results: &Results) -> Result<Vec<String>, String> {
+    let column = |name| results.column(name).ok_or(format!("no {name} pair was measured"));
+    let (ours, base) = (column("outrigger")?, column("haproxy")?);
+    let mut missed = Vec::new();
+    let mut hold = |what: String, is: f64, most: f64| {
+        if is > most {
+            missed.push(format!("  {what}: {is:.2}, budget {most:.2}"));
+        }
+    };
+    for budget in &budgets.scenarios {
+        let (cell, base) = (cell(ours, &budget.scenario)?, cell(base, &budget.scenario)?);
+        if let Some(most) = budget.cpu_ratio {
+            hold(format!("CPU ratio to HAProxy, {}", budget.scenario), ratio(cell, base).0, most);
+        }
+        if let (Some(most), Some((caller, callee))) = (budget.system_calls, cell.system_calls) {
+            hold(
+                format!("system calls a request of a sidecar, {}", budget.scenario),
+                caller.max(callee),
+                most,
+            );
+        }
+    }
+    hold("PSS of an idle sidecar, MB".to_owned(), ours.idle.pss_kib as f64 / 1024.0, budgets.idle_pss_mb);
+    hold("ready, ms".to_owned(), ours.ready_ms, budgets.ready_ms);
+    Ok(missed)
+}
+
+fn cell<'a>(column: &'a Column, scenario: &str) -> Result<&'a compare::Cell, String> {
+    column
+        .cells
+        .iter()
+        .find(|c| c.scenario.name == scenario)
+        .ok_or(format!("no scenario is called '{scenario}'"))
+}
