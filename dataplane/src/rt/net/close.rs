@@ -172,7 +172,12 @@ impl Net {
 
     /// Is every descriptor closed, and does the kernel hold nothing?
     pub(in crate::rt) fn is_all_closed(&mut self) -> bool {
+        self.port.is_flushed() && self.holds_nothing()
+    }
+
+    /// Is every descriptor closed, even if the kernel has not been told of the last ones?
+    pub(in crate::rt) fn holds_nothing(&mut self) -> bool {
         let used = self.slots.all_used();
-        self.port.is_flushed() && used.into_iter().all(|at| self.slots.at(at).fd.is_none())
+        used.into_iter().all(|at| self.slots.at(at).fd.is_none())
     }
 }
