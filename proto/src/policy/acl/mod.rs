@@ -2,14 +2,22 @@
 //!
 //! An app is reached only with a `Permit`, and a `Permit` is made only here: by [`authorize`] for a peer's call, by
 //! [`Permit::for_own_app`] for a call that an app makes to itself.
+//!
+//! A list is written as [`Rules`] and compiled to an [`Acl`], which decides as daprd's does (spec/security 5.4, with
+//! its test vectors), except that policies without a `defaultAction` deny the others (compatibility table).
+
+mod findings;
+mod rules;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use rules::{Acl, Action, OperationRule, Policy, Rules, RulesError};
 
 use crate::snapshot::{AppRef, Workload};
 use crate::spiffe::SpiffeId;
 use core::fmt;
-
-/// The access-control list of one workload. The default allows every authenticated peer, as daprd does without one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acl {}
 
 /// Who calls, as far as it is proven.
 #[derive(Clone, Copy, Debug)]
@@ -65,17 +73,31 @@ impl<'a> Operation<'a> {
     }
 }
 
+/// Whose rule decided; metrics count by it (spec/security 5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The list's default action, also for an operation of a policy that has no default of its own.
+    Global,
+    /// A caller's policy.
+    App,
+}
+
 /// The right to carry one call to the local app. Made only in this module, consumed by forwarding.
 #[derive(Debug)]
 #[must_use = "a permit that is not used is a call that was not made"]
-pub struct Permit(());
+pub struct Permit(Level);
 
 impl Permit {
     /// The permit for a call of the own app to itself, which is not subject to the list (spec/security 5.3).
     /// `None` if the target is another app.
     pub fn for_own_app(workload: &Workload, target: &AppRef) -> Option<Permit> {
         let own = target.app_id == workload.app_id && target.namespace == workload.namespace;
-        own.then_some(Permit(()))
+        own.then_some(Permit(Level::Global))
+    }
+
+    /// Whose rule allowed the call.
+    pub fn level(&self) -> Level {
+        self.0
     }
 }
 
@@ -88,6 +110,8 @@ pub struct Denied {
     pub operation: String,
     /// The verb, `NONE` for gRPC.
     pub verb: String,
+    /// Whose rule denied the call.
+    pub level: Level,
 }
 
 impl fmt::Display for Denied {
@@ -104,55 +128,18 @@ impl std::error::Error for Denied {}
 
 /// Decides whether `caller` may do `operation` on the local app.
 pub fn authorize(acl: &Acl, caller: Caller<'_>, operation: Operation<'_>) -> Result<Permit, Denied> {
-    if acl.allows(caller, operation) {
-        return Ok(Permit(()));
-    }
-    Err(Denied {
-        id: caller.to_string(),
-        operation: operation.method.to_owned(),
-        verb: operation.verb.to_owned(),
-    })
-}
-
-impl Acl {
-    fn allows(&self, caller: Caller<'_>, _operation: Operation<'_>) -> bool {
-        matches!(caller, Caller::Peer(_) | Caller::Plaintext)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer() -> SpiffeId {
-        SpiffeId::new("public", "default", "caller").unwrap()
-    }
-
-    #[test]
-    fn the_default_list_allows_every_verified_peer() {
-        let id = peer();
-        let caller = Caller::of(Some(&id), true);
-        assert!(authorize(&Acl::default(), caller, Operation::http("pay", "POST")).is_ok());
-    }
-
-    #[test]
-    fn a_plaintext_peer_is_allowed_only_while_mtls_is_off() {
-        let op = Operation::grpc("/a.B/C");
-        assert!(authorize(&Acl::default(), Caller::of(None, false), op).is_ok());
-        let denied = authorize(&Acl::default(), Caller::of(None, true), op).unwrap_err();
-        assert_eq!(
-            denied.to_string(),
-            "access control policy has denied access to id:  operation: /a.B/C verb: NONE"
-        );
-    }
-
-    #[test]
-    fn only_the_own_app_in_its_own_namespace_is_a_self_call() {
-        let workload = Workload { app_id: "a".into(), namespace: "default".into(), ..Workload::default() };
-        let target =
-            |app_id: &str, namespace: &str| AppRef { app_id: app_id.into(), namespace: namespace.into() };
-        assert!(Permit::for_own_app(&workload, &target("a", "default")).is_some());
-        assert!(Permit::for_own_app(&workload, &target("b", "default")).is_none());
-        assert!(Permit::for_own_app(&workload, &target("a", "prod")).is_none());
+    let (action, level) = match caller {
+        Caller::Peer(id) => acl.decide(Some(id), operation),
+        Caller::Plaintext => acl.decide(None, operation),
+        Caller::Unverified => (Action::Deny, Level::Global),
+    };
+    match action {
+        Action::Allow => Ok(Permit(level)),
+        Action::Deny => Err(Denied {
+            id: caller.to_string(),
+            operation: operation.method.to_owned(),
+            verb: operation.verb.to_owned(),
+            level,
+        }),
     }
 }
