@@ -8,6 +8,7 @@ mod steps;
 
 use crate::cli::paint::Paint;
 use crate::cli::{DemoArgs, complain, flags::Switch, out};
+use crate::status;
 use apps::{Seen, now_us};
 use pair::{Ground, Sidecar};
 use std::path::Path;
@@ -53,7 +54,7 @@ fn demonstrate(arguments: &DemoArgs, began: Instant) -> Result<i32, String> {
         "Two apps, two sidecars, ready after {:.2} s. App A calls app B by its name:\n\n",
         began.elapsed().as_secs_f64()
     ));
-    show_call(port, &told, &tell, paint)?;
+    show_call(port, &a.runtime(), &told, &tell, paint)?;
     let code = if arguments.once {
         0
     } else {
@@ -77,9 +78,19 @@ fn forward(seen: Receiver<Seen>, tell: std::sync::mpsc::Sender<Told>) -> Result<
     thread.map(drop).map_err(|e| e.to_string())
 }
 
+/// Which way the name was found is what sidecar A's status says of it.
+fn found(step: Told, runtime: &Path) -> Told {
+    let status = status::ask(runtime).unwrap_or_default();
+    let route = status.routes.into_iter().find(|route| route.app == B);
+    let ends = route.map_or_else(Vec::new, |route| route.endpoints);
+    let ways: Vec<String> = ends.iter().map(|end| format!("{} by {}", end.address, end.way)).collect();
+    Told { detail: format!("{B} is at {}", ways.join(", ")), ..step }
+}
+
 /// Makes the call and shows its steps as they become known.
 fn show_call(
     port: u16,
+    runtime: &Path,
     told: &Receiver<Told>,
     tell: &std::sync::mpsc::Sender<Told>,
     paint: Paint,
@@ -99,6 +110,7 @@ fn show_call(
     while !board.is_complete() {
         match told.recv_timeout(PATIENCE) {
             Ok(step) => {
+                let step = if step.number == 2 { found(step, runtime) } else { step };
                 out(&board.take(step).concat());
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,

@@ -3,7 +3,7 @@
 use super::lifecycle::{End, Notice, Part};
 use super::sockets::Bound;
 use crate::cli::VERSION;
-use crate::settings::{Log, Mtls, Role, Settings};
+use crate::settings::{Log, Mtls, Resolution, Role, Settings};
 use proto::log::{self, Format, Level, Line, Origin};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -115,7 +115,7 @@ impl Voice {
 
     /// The lines when the data plane serves and the app is waited for.
     pub(crate) fn serving(&self, settings: &Settings, bound: &[Bound]) {
-        self.info(&format!("Initialized name resolution to {}", settings.resolution.component));
+        self.info(&format!("Initialized name resolution to {}", ways(&settings.resolution)));
         if settings.app.is_none() {
             self.line(
                 Level::Warn,
@@ -218,6 +218,21 @@ impl Voice {
                 self.info("Daprd shutdown gracefully");
             }
         }
+    }
+}
+
+/// The ways of looking, daprd's own name first.
+fn ways(resolution: &Resolution) -> String {
+    let all = [
+        (resolution.mdns, "mdns"),
+        (resolution.registry.is_some(), "registry"),
+        (resolution.table.is_some(), "table"),
+    ];
+    let used: Vec<&str> = all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    if used.is_empty() {
+        format!("nothing ({} is not built)", resolution.component)
+    } else {
+        used.join(" and ")
     }
 }
 

@@ -123,7 +123,7 @@ fn marker_lines() {
         "msg=\"standalone mode configured\"".to_owned(),
         "msg=\"app id: orders\"".to_owned(),
         "msg=\"Dapr trace sampler initialized: ParentBased{root:TraceIDRatioBased{0.0001},".to_owned(),
-        "msg=\"Initialized name resolution to mdns\"".to_owned(),
+        "msg=\"Initialized name resolution to registry\"".to_owned(),
         "level=warning msg=\"App channel is not initialized. Did you configure an app-port?\"".to_owned(),
         format!("msg=\"HTTP server is running on port {http}\""),
         format!("msg=\"Internal gRPC server is running on 127.0.0.1:{internal}\""),

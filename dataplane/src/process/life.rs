@@ -1,4 +1,5 @@
-//! The life of the process: waiting for the app at start, leaving in peace at the end.
+//! The life of the process: waiting for the app at start, leaving in peace at the end. daprd's marker lines are the
+//! supervisor's to say, once a sidecar; here they are detail.
 
 use super::seat::ToShard;
 use crate::app::App;
@@ -24,7 +25,7 @@ pub(super) async fn wait_for_app(shard: Rc<Shard>, began: Instant) {
         shard.changed().await;
     }
     match shard.view().app.clone() {
-        None => log::warn(RUNTIME, "App channel is not initialized. Did you configure an app-port?"),
+        None => log::debug(RUNTIME, "App channel is not initialized. Did you configure an app-port?"),
         Some(app) => {
             if let Some(why) = App::unsupported(app.channel().protocol) {
                 log::error(RUNTIME, why);
@@ -34,13 +35,13 @@ pub(super) async fn wait_for_app(shard: Rc<Shard>, began: Instant) {
     }
     shard.common.app_ready.store(true, Relaxed);
     let elapsed = began.elapsed().as_millis();
-    log::info(RUNTIME, format_args!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms"));
+    log::debug(RUNTIME, format_args!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms"));
 }
 
 async fn look_for(app: &App) {
     let (protocol, host) = (app.channel().protocol, app.host());
     let (protocol, port) = (format!("{protocol:?}").to_lowercase(), host.rsplit(':').next().unwrap_or(host));
-    log::info(
+    log::debug(
         RUNTIME,
         format_args!(
             "application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on \
@@ -55,7 +56,7 @@ async fn look_for(app: &App) {
         }
         rt::sleep_until(rt::now() + LOOK).await;
     }
-    log::info(RUNTIME, format_args!("application discovered on port {port}"));
+    log::debug(RUNTIME, format_args!("application discovered on port {port}"));
 }
 
 /// Minds the end of the process.
@@ -73,7 +74,7 @@ impl Life {
             return log::error(RUNTIME, format_args!("cannot receive signals: {error}"));
         }
         let Some(signal) = signals.recv().await else { return };
-        log::info(RUNTIME, format_args!("Received signal '{signal:?}'; beginning shutdown"));
+        log::debug(RUNTIME, format_args!("Received signal '{signal:?}'; beginning shutdown"));
         self.leave().await;
     }
 
@@ -103,7 +104,7 @@ impl Life {
             self.tell_all(|| ToShard::Drain);
             rt::sleep_until(rt::now() + DRAIN_LOOK).await; // the farewells of connections go out
         }
-        log::info(RUNTIME, "Dapr runtime stopped");
+        log::debug(RUNTIME, "Dapr runtime stopped");
         self.tell_all(|| ToShard::End);
     }
 

@@ -126,7 +126,7 @@ fn open(listeners: Vec<Listening>, placement: &Placement<Role>) -> io::Result<()
             Role::Internal => format!("Internal gRPC server is running on {address}"),
             Role::Public => format!("Public HTTP server is running on {address}"),
         };
-        log::info(RUNTIME, line);
+        log::debug(RUNTIME, line);
         rt::spawn(listen::accept(listener, placement.clone(), listening.role));
     }
     Ok(())

@@ -96,7 +96,10 @@ async fn connect(out: &Outgoing<'_>, endpoint: SocketAddr) -> Result<Checkout, F
             blames_peer: true,
         }
     })?;
-    out.steps.done(Step::Connected, endpoint);
+    match &key.expected {
+        Some(id) => out.steps.done(Step::Connected, format_args!("{endpoint}, mTLS with {id}")),
+        None => out.steps.done(Step::Connected, format_args!("{endpoint}, plain text")),
+    }
     Ok(checkout)
 }
 
