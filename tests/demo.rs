@@ -36,6 +36,8 @@ fn once_shows_seven_steps_in_order_and_ends_with_zero() {
         for fact in ["spiffe://", "POST /hello, called by service-a", "Hello from app A"] {
             assert!(output.contains(fact), "{fact} is missing:\n{output}");
         }
+        let way = if mdns == "off" { "by registry" } else { "by mdns" };
+        assert!(output.contains(way) || output.contains("Multicast does not work"), "{output}");
         assert!(!output.contains('\u{1b}'), "no colour in a pipe:\n{output}");
         assert!(left_behind(&demo).is_empty());
     }

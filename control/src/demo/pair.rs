@@ -1,10 +1,10 @@
 //! The demonstration's sidecars: real `outrigger run` processes with private directories, their output read line by line.
 
 use super::steps::{self, Told};
-use crate::settings::Settings;
+use crate::settings::{Environment, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -31,24 +31,44 @@ pub(super) struct Sidecar {
     last: Arc<Mutex<VecDeque<String>>>,
 }
 
+/// How the sidecars find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// By multicast DNS, as on a network.
+    Mdns,
+    /// Through a directory, as on a host without multicast.
+    Registry,
+}
+
 /// What all sidecars of a demonstration share.
 #[derive(Debug)]
 pub(super) struct Ground {
     folder: PathBuf,
-    mdns: &'static str,
+    names: Names,
+    /// Empty, or what tells this demonstration's apps from those of another one on this host.
+    suffix: String,
+    /// Held as long as the plain names are in use here.
+    _plain_names: Option<File>,
     /// Leads the sidecars' process group and kills it when this process is gone.
     keeper: Child,
 }
 
 impl Ground {
     /// A private folder, and a keeper that ends the sidecars if this process is killed.
-    pub(super) fn new(mdns: bool) -> io::Result<Ground> {
+    pub(super) fn new(names: Names) -> io::Result<Ground> {
         let folder = std::env::temp_dir().join(format!("outrigger-demo-{}", std::process::id()));
         crate::supervisor::private(&folder)?;
         let mut keeper = Command::new(std::env::current_exe()?);
         keeper.arg("keep").stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let keeper = keeper.spawn()?;
-        Ok(Ground { folder, mdns: if mdns { "on" } else { "off" }, keeper })
+        let plain_names = plain_names().ok();
+        let suffix = if plain_names.is_some() { String::new() } else { format!("-{}", std::process::id()) };
+        Ok(Ground { folder, names, suffix, _plain_names: plain_names, keeper })
+    }
+
+    /// The full app id of a short one.
+    pub(super) fn app_id(&self, short: &str) -> String {
+        format!("{short}{}", self.suffix)
     }
 
     /// Starts a sidecar; its steps go to `told`.
@@ -60,7 +80,13 @@ impl Ground {
     ) -> io::Result<Sidecar> {
         let base = self.folder.join("run");
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["run", "--app-id", app_id, "--log-as-json", "--trace-steps", "--mdns", self.mdns]);
+        command.args(["run", "--app-id", app_id, "--log-as-json", "--trace-steps"]);
+        match self.names {
+            Names::Mdns => command.args(["--mdns", "on", "--registry", "off"]),
+            Names::Registry => {
+                command.args(["--mdns", "off"]).arg("--registry").arg(self.folder.join("registry"))
+            }
+        };
         command.args([
             "--dapr-http-port",
             "0",
@@ -71,7 +97,6 @@ impl Ground {
         ]);
         command.args(["--dapr-internal-grpc-listen-address", "127.0.0.1"]);
         command.arg("--state-dir").arg(self.folder.join("state"));
-        command.arg("--registry").arg(self.folder.join("registry"));
         if let Some(port) = app_port {
             command.args(["--app-port", &port.to_string()]);
         }
@@ -107,6 +132,15 @@ impl Drop for Ground {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+/// A lock that only one demonstration at a time gets: names by multicast reach all of this host.
+fn plain_names() -> io::Result<File> {
+    let base = Environment::of_process().runtime_base();
+    crate::supervisor::private(&base)?;
+    let file = File::create(base.join("demo.lock"))?;
+    file.try_lock()?;
+    Ok(file)
 }
 
 /// Reads a sidecar's output to its end: steps are told, everything else is kept for a while.

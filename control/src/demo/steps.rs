@@ -44,7 +44,17 @@ pub(super) fn read(line: &str) -> Option<Told> {
         ("callee", "answered") => 6,
         _ => return None,
     };
-    Some(Told { number, at_us: field("at_us")?.parse().ok()?, detail: detail.to_owned() })
+    Some(Told { number, at_us: field("at_us")?.parse().ok()?, detail: plainly(number, detail) })
+}
+
+/// A sidecar's detail in words.
+fn plainly(number: u8, detail: &str) -> String {
+    match number {
+        1 => format!("POST {detail}"),
+        4 => format!("{detail} may call"),
+        6 => format!("it took {detail} µs"),
+        _ => detail.to_owned(),
+    }
 }
 
 /// What is shown so far.
