@@ -6,7 +6,7 @@
 #[path = "control/ground.rs"]
 mod ground;
 
-use ground::{Control, DataPlane, app, found, settings};
+use ground::{Control, DataPlane, Foreign, app, found, settings};
 use proto::snapshot::Route;
 use rig::scratch::Scratch;
 use std::io::{Read as _, Write as _};
@@ -97,24 +97,50 @@ fn settings_that_cannot_be_read_end_the_process_with_a_reason() {
 /// The whole of `examples/static-control`, which shares no code with Outrigger.
 #[test]
 fn a_foreign_control_process_pushes_a_table_and_changes_to_it() {
-    let Some(mut foreign) = ground::Foreign::start(&["orders=127.0.0.1:7"]) else {
+    let arguments = ["caller", "50003", "orders=127.0.0.1:7"];
+    let Some(mut foreign) = Foreign::start(&arguments) else {
         eprintln!("SKIPPED a_foreign_control_process_pushes_a_table_and_changes_to_it: no python3");
         return;
     };
     let plane = DataPlane::join(foreign.socket());
     let (first, _) = plane.snapshot();
     assert_eq!((first.version, first.workload.app_id.as_str()), (1, "caller"));
-    assert!(
-        matches!(first.routes.get(&app("orders")).map(|r| &**r), Some(Route::Endpoints(e)) if e.len() == 1)
-    );
+    let one = |route: &Route| matches!(route, Route::Endpoints(endpoints) if endpoints.len() == 1);
+    assert!(first.routes.get(&app("orders")).is_some_and(|route| one(route)));
     foreign.say("stock=127.0.0.1:8,127.0.0.1:9");
     plane.until("the name is added", |now| now.version == 2 && now.routes.len() == 2);
     foreign.say("orders=");
     plane.until("the name is taken out", |now| now.version == 3 && now.routes.len() == 1);
     let Route::NotFound { tried } = &*plane.ask("ghost") else { panic!("found") };
     assert_eq!((tried[0].way.as_str(), tried[0].answer.as_str()), ("static", "not in the table"));
-    foreign.restart(&["orders=127.0.0.1:7"]);
-    plane.until("the new process is followed", |now| {
-        now.version == 4 && now.routes.contains_key(&app("orders"))
-    });
+    foreign.restart(&arguments);
+    let back = |now: &proto::snapshot::Snapshot| now.version == 4 && now.routes.contains_key(&app("orders"));
+    plane.until("the new process is followed", back);
+}
+
+/// The commands of that example's page.
+#[test]
+fn two_data_planes_under_foreign_control_carry_a_call_and_go_on_without_it() {
+    let (app_port, mesh) = (ground::app_that_says_hello().to_string(), [rig::port::one(), rig::port::one()]);
+    let (http, ports) = (rig::port::one(), mesh.map(|port| port.to_string()));
+    let entry = format!("orders=127.0.0.1:{}", mesh[0]);
+    let (orders, caller) =
+        (Foreign::start(&["orders", &ports[0], &app_port]), Foreign::start(&["caller", &ports[1], &entry]));
+    let (Some(mut orders), Some(mut caller)) = (orders, caller) else {
+        eprintln!(
+            "SKIPPED two_data_planes_under_foreign_control_carry_a_call_and_go_on_without_it: no python3"
+        );
+        return;
+    };
+    let internal = |at: usize| format!("internal=127.0.0.1:{}", mesh[at]);
+    let _orders = ground::Plane::start(orders.socket(), &[internal(0)]);
+    let _caller = ground::Plane::start(caller.socket(), &[internal(1), format!("http=127.0.0.1:{http}")]);
+    let call = || ground::ask_http(http, "/v1.0/invoke/orders/method/list");
+    rig::wait::until(ground::PATIENCE, "the call arrives", || call().ends_with("hello"));
+    orders.kill();
+    caller.kill();
+    for _ in 0..20 {
+        let answer = call();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+    }
 }

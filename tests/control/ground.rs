@@ -9,7 +9,8 @@ use proto::control::{Backend, Report};
 use proto::snapshot::{AppRef, Route, Snapshot};
 use rig::scratch::Scratch;
 use std::cell::RefCell;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -116,6 +117,55 @@ impl Drop for Control {
     }
 }
 
+/// `outrigger dataplane` under whatever listens on the socket; killed on drop.
+pub(crate) struct Plane(Child);
+
+impl Plane {
+    pub(crate) fn start(socket: &Path, listen: &[String]) -> Plane {
+        let mut command = outrigger();
+        command.args(["dataplane", "--control-socket"]).arg(socket);
+        command.args(["--log-level", "warn"]).stdin(Stdio::null());
+        Plane(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One request, one connection; the whole answer, empty if there is none.
+pub(crate) fn ask_http(port: u16, path: &str) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.read_to_string(&mut answer);
+    }
+    answer
+}
+
+/// An app that answers every request with `hello`; its port.
+pub(crate) fn app_that_says_hello() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut head = [0; 4096];
+                while stream.read(&mut head).is_ok_and(|read| read > 0) {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+                }
+            });
+        }
+    });
+    port
+}
+
 fn spawn(runtime: &Path) -> Child {
     let mut command = outrigger();
     command.args(["control", "--runtime"]).arg(runtime).stdin(Stdio::null());
@@ -202,22 +252,27 @@ pub(crate) fn found(plane: &DataPlane, id: &str, enough: impl Fn(usize) -> bool)
 
 /// `examples/static-control/control.py`; killed on drop.
 pub(crate) struct Foreign {
-    scratch: Scratch,
+    _scratch: Scratch,
     socket: PathBuf,
     child: Child,
 }
 
 impl Foreign {
-    /// `None` without python3.
-    pub(crate) fn start(table: &[&str]) -> Option<Foreign> {
+    /// App id, mesh port, app port and table; `None` without python3.
+    pub(crate) fn start(arguments: &[&str]) -> Option<Foreign> {
         let scratch = Scratch::new();
         let socket = scratch.path().join("c.sock");
-        let child = python(&socket, table).ok()?;
-        Some(Foreign { scratch, socket, child })
+        let child = python(&socket, arguments).ok()?;
+        Some(Foreign { _scratch: scratch, socket, child })
     }
 
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// A line on its standard input.
@@ -227,10 +282,9 @@ impl Foreign {
         stdin.flush().unwrap();
     }
 
-    pub(crate) fn restart(&mut self, table: &[&str]) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = python(&self.socket, table).unwrap();
+    pub(crate) fn restart(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.child = python(&self.socket, arguments).unwrap();
     }
 }
 
@@ -238,13 +292,12 @@ impl Drop for Foreign {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = self.scratch.path();
     }
 }
 
-fn python(socket: &Path, table: &[&str]) -> std::io::Result<Child> {
+fn python(socket: &Path, arguments: &[&str]) -> std::io::Result<Child> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/static-control/control.py");
     let mut command = Command::new("python3");
-    command.arg(script).arg(socket).args(["caller", "50003"]).args(table);
+    command.arg(script).arg(socket).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()
 }

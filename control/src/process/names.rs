@@ -18,6 +18,8 @@ pub const MAX_LOOKING: usize = 256;
 pub const LOOK_WITHIN: Duration = Duration::from_secs(4);
 /// How often every name of the table is looked for again (spec/resolution 1.2.6).
 pub const REFRESH: Duration = Duration::from_secs(30);
+/// Failures of calls to one name within this time count as one.
+pub const DOUBT_PAUSE: Duration = Duration::from_millis(250);
 /// Changes within this time are told together.
 const SETTLE: Duration = Duration::from_millis(10);
 
@@ -26,8 +28,15 @@ pub struct Names {
     resolver: Resolver,
     picture: Arc<Picture>,
     looking: Semaphore,
-    /// When each name of the table was last asked for.
-    asked: Mutex<HashMap<AppRef, Instant>>,
+    /// The names of the table.
+    asked: Mutex<HashMap<AppRef, Asked>>,
+}
+
+/// When a name of the table was last asked for, and last doubted.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Instant,
+    doubted: Option<Instant>,
 }
 
 impl Names {
@@ -57,12 +66,25 @@ impl Names {
         }
     }
 
-    /// A call to `endpoint` failed: whoever is left behind the name is told at once.
-    pub async fn doubt(&self, app: &AppRef, _endpoint: SocketAddr) {
-        if self.asked().contains_key(app) {
-            self.ask(app).await;
-            self.sync();
+    /// A call to `endpoint` failed: the ways hear of it, look again, and who is left behind the name is told at once.
+    pub async fn doubt(&self, app: &AppRef, endpoint: SocketAddr) {
+        if !self.is_first_doubt(app) {
+            return;
         }
+        self.resolver.doubt(app, endpoint);
+        let _ = timeout(LOOK_WITHIN, self.resolver.resolve(app)).await;
+        self.sync([app.clone()]);
+    }
+
+    /// Whether `app` is in the table and was not doubted just now.
+    fn is_first_doubt(&self, app: &AppRef) -> bool {
+        let (mut all, now) = (self.asked(), Instant::now());
+        let Some(asked) = all.get_mut(app) else { return false };
+        let first = asked.doubted.is_none_or(|at| now.duration_since(at) >= DOUBT_PAUSE);
+        if first {
+            asked.doubted = Some(now);
+        }
+        first
     }
 
     /// Keeps the table fresh; never ends.
@@ -79,7 +101,8 @@ impl Names {
                 _ = tick.tick() => self.look_again(),
             }
             changes.mark_unchanged();
-            self.sync();
+            let names: Vec<AppRef> = self.asked().keys().cloned().collect();
+            self.sync(names);
         }
     }
 
@@ -94,11 +117,12 @@ impl Names {
         });
     }
 
-    /// Brings the table to what is known now. A name without anybody behind it leaves: the next call asks again.
-    fn sync(&self) {
-        let names: Vec<AppRef> = self.asked().keys().cloned().collect();
+    /// Brings names of the table to what is known now. One without anybody behind it leaves: the next call asks again.
+    fn sync(&self, names: impl IntoIterator<Item = AppRef>) {
         let known: Vec<_> = names.into_iter().map(|app| (self.resolver.known(&app), app)).collect();
-        self.asked().retain(|app, _| known.iter().any(|(found, of)| of == app && !found.is_empty()));
+        for (_, app) in known.iter().filter(|(found, _)| found.is_empty()) {
+            self.asked().remove(app);
+        }
         self.picture.change(|next| known.into_iter().for_each(|(found, app)| set(next, app, found)));
     }
 
@@ -113,16 +137,16 @@ impl Names {
     /// Notes that `app` is asked for now; the name that has to leave for it.
     fn make_room(&self, app: &AppRef) -> Option<AppRef> {
         let mut asked = self.asked();
-        asked.insert(app.clone(), Instant::now());
+        asked.insert(app.clone(), Asked { at: Instant::now(), doubted: None });
         if asked.len() <= MAX_NAMES {
             return None;
         }
-        let oldest = asked.iter().min_by_key(|(_, at)| **at).map(|(app, _)| app.clone())?;
+        let oldest = asked.iter().min_by_key(|(_, asked)| asked.at).map(|(app, _)| app.clone())?;
         asked.remove(&oldest);
         Some(oldest)
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<AppRef, Instant>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<AppRef, Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -103,6 +103,11 @@ impl Resolver {
         all
     }
 
+    /// A call to one of the app's addresses failed.
+    pub fn doubt(&self, app: &AppRef, address: SocketAddr) {
+        self.ways.iter().for_each(|way| way.doubt(app, address));
+    }
+
     /// Counts up whenever a name may have changed: compare `known` with what was pushed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

@@ -174,25 +174,24 @@ fn read_entry(path: &Path) -> Option<(Entry, File)> {
 
 /// The addresses of `app` in the directory; entries of long dead owners are removed on the way.
 fn scan(shared: &Shared, app: &AppRef) -> Vec<SocketAddr> {
-    let Ok(files) = fs::read_dir(&shared.dir) else { return Vec::new() };
-    let prefix = file_name(app);
-    let mut found = Vec::new();
-    for file in files.flatten().take(MOST_ENTRIES) {
-        let name = file.file_name();
-        let of_app = name.to_str().is_some_and(|n| n.starts_with(&prefix) && !n.ends_with(".new"));
-        if !of_app {
-            continue;
-        }
-        let path = file.path();
-        let Some((entry, open)) = read_entry(&path) else { continue };
-        let same = entry.app_id == app.app_id && entry.namespace == app.namespace;
-        if same && counts(shared, &path, &open) {
-            found.push(entry.address);
-        }
-    }
+    let living = entries(shared, app).filter(|(path, _, open)| counts(shared, path, open));
+    let mut found: Vec<SocketAddr> = living.map(|(_, entry, _)| entry.address).collect();
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// The entries of `app`, dead owners' among them.
+fn entries<'a>(shared: &Shared, app: &'a AppRef) -> impl Iterator<Item = (PathBuf, Entry, File)> + 'a {
+    let prefix = file_name(app);
+    let files = fs::read_dir(&shared.dir).ok().into_iter().flatten().flatten().take(MOST_ENTRIES);
+    files.filter_map(move |file| {
+        let name = file.file_name();
+        let of_app = name.to_str().is_some_and(|n| n.starts_with(&prefix) && !n.ends_with(".new"));
+        let (entry, open) = of_app.then(|| read_entry(&file.path()))??;
+        let same = entry.app_id == app.app_id && entry.namespace == app.namespace;
+        same.then(|| (file.path(), entry, open))
+    })
 }
 
 /// Whether the entry's owner lives, or died only just now.
@@ -252,6 +251,16 @@ impl Way for Registry {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
+    }
+
+    /// An entry without a lock whose address does not answer has had its grace time.
+    fn doubt(&self, app: &AppRef, address: SocketAddr) {
+        for (path, entry, _open) in entries(&self.shared, app) {
+            let mut state = lock(&self.shared);
+            if let Some(since) = state.stale.get_mut(&path).filter(|_| entry.address == address) {
+                *since = Instant::now().checked_sub(STALE_GRACE).unwrap_or(*since);
+            }
+        }
     }
 }
 
@@ -320,6 +329,26 @@ mod tests {
         let long_ago = Instant::now().checked_sub(STALE_GRACE).unwrap();
         lock(&caller.shared).stale.insert(path.clone(), long_ago);
         assert!(caller.known(&app).is_empty() && !path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_dead_owner_whose_address_does_not_answer_has_no_grace_time() {
+        let dir = Dir::new("doubt");
+        let (caller, alive) = (Registry::open(&dir.0).unwrap(), Registry::open(&dir.0).unwrap());
+        let app = own("a", 8).app;
+        alive.register(&own("a", 8)).await.unwrap();
+        let dead = Entry {
+            app_id: "a".into(),
+            namespace: "default".into(),
+            address: ([127, 0, 0, 1], 7).into(),
+            pid: 7,
+        };
+        fs::write(dir.0.join(format!("{}7.7", file_name(&app))), serde_json::to_vec(&dead).unwrap()).unwrap();
+        assert_eq!(caller.resolve(&app).await.unwrap().len(), 2);
+        caller.doubt(&app, ([127, 0, 0, 1], 8).into());
+        assert_eq!(caller.known(&app).len(), 2, "the living one keeps its lock, the dead one its grace");
+        caller.doubt(&app, dead.address);
+        assert_eq!(caller.known(&app), [([127, 0, 0, 1], 8).into()]);
     }
 
     #[tokio::test]

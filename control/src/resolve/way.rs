@@ -48,4 +48,7 @@ pub trait Way: Send + Sync {
 
     /// Counts up whenever something that was asked for may have changed.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// A call to this address failed: what is known of it may be over. Nothing to do for ways that cannot tell.
+    fn doubt(&self, _app: &AppRef, _address: SocketAddr) {}
 }

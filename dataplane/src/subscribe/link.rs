@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause before the first new attempt to connect; doubles up to [`LONGEST_PAUSE`].
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// Longest pause between attempts to connect.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// Longest pause between attempts to connect. An attempt is one cheap system call.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long control may take to read what it is told; then the connection is given up.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 const SCOPE: &str = "dapr.runtime.control";
@@ -93,7 +93,10 @@ impl Link {
             if std::mem::take(&mut self.served) {
                 pause = FIRST_PAUSE;
             }
-            self.say_away(&end);
+            // at the start, control may only just be starting too
+            if self.subscriber.current().version != 0 || pause == LONGEST_PAUSE {
+                self.say_away(&end);
+            }
             if self.shared.is_closed_within(pause) {
                 return;
             }
