@@ -16,7 +16,7 @@ pub(crate) mod testing;
 mod usage;
 mod ways;
 
-pub use names::{LOOK_WITHIN, MAX_LOOKING, MAX_NAMES, Names, REFRESH};
+pub use names::{DOUBT_PAUSE, LOOK_WITHIN, MAX_LOOKING, MAX_NAMES, Names, REFRESH};
 pub use picture::Picture;
 pub use usage::Usage;
 
