@@ -124,6 +124,9 @@ impl Plane {
     pub(crate) fn start(socket: &Path, listen: &[String]) -> Plane {
         let mut command = outrigger();
         command.args(["dataplane", "--control-socket"]).arg(socket);
+        for at in listen {
+            command.arg("--listen").arg(at);
+        }
         command.args(["--log-level", "warn"]).stdin(Stdio::null());
         Plane(command.spawn().unwrap())
     }
@@ -168,7 +171,8 @@ pub(crate) fn app_that_says_hello() -> u16 {
 
 fn spawn(runtime: &Path) -> Child {
     let mut command = outrigger();
-    command.args(["control", "--runtime"]).arg(runtime).stdin(Stdio::null());
+    let supervisor = std::process::id().to_string();
+    command.args(["control", "--parent", &supervisor, "--runtime"]).arg(runtime).stdin(Stdio::null());
     command.spawn().unwrap()
 }
 
