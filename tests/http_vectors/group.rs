@@ -1,6 +1,7 @@
 //! The cases of one topology, in order, against the same processes.
 
 use crate::exceptions::{self, Exception};
+use crate::observed;
 use crate::players::Players;
 use crate::stage::{Saw, Stage, names_type};
 use rig::harness::{Group, Outcome, message};
@@ -155,6 +156,7 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
         }
         failures.push(differences.join("\n"));
     }
+    observed::keep(&case.name, &stage.known, &got.iter().flatten().collect::<Vec<_>>(), saw.as_ref());
     let bodies: Vec<String> = got.iter().flatten().map(brief).collect();
     Outcome::Failed(format!("{}\nall answers: {}", failures.join("\nor else:\n"), bodies.join(" ; ")))
 }

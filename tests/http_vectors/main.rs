@@ -9,6 +9,7 @@
 
 mod exceptions;
 mod group;
+mod observed;
 mod players;
 mod stage;
 

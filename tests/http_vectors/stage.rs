@@ -95,6 +95,10 @@ impl<'a> Stage<'a> {
         let mut launch =
             Launch::daprd(program).named(&daprd.app_id).arg(format!("--app-id={}", daprd.app_id));
         launch = launch.args(daprd.flags.iter().map(resolved));
+        if program.is_ours() {
+            // Names are found as they were when recorded.
+            launch = launch.args(["--registry", "off"]);
+        }
         for (name, value) in &daprd.env {
             launch = launch.env(name, resolved(value));
         }

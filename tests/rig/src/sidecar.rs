@@ -120,6 +120,8 @@ impl Launch {
         for name in CLEARED {
             command.env_remove(name);
         }
+        // Its own, so that sidecars of other tests neither find it nor are found.
+        command.env("XDG_RUNTIME_DIR", folder.folder("run")).env("XDG_STATE_HOME", folder.folder("state"));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.process_group(0);
         die_with_this_thread(&mut command);

@@ -128,6 +128,8 @@ impl Context<'_> {
         let Some(body) = expected.body() else { return };
         match own_error(&resolve(&body, self.known)) {
             Some(error) => self.own_error(what, &error, actual),
+            // What Go's server says of a malformed request: the status line, sometimes with a reason.
+            None if is_bare_refusal(expected, &body) && actual.body.starts_with(&body) => (),
             None => self.bytes(&format!("{what}.body"), &body, &actual.body),
         }
     }
@@ -289,6 +291,12 @@ fn own_error(body: &[u8]) -> Option<OwnError> {
 
 fn is_own_error(body: &[u8]) -> bool {
     body.starts_with(b"{\"errorCode\"")
+}
+
+/// Whether a body is only the status line's code and phrase.
+fn is_bare_refusal(expected: &http::Got, body: &[u8]) -> bool {
+    let line = format!("{} {}", expected.status.unwrap_or(0), expected.reason.as_deref().unwrap_or_default());
+    expected.end.as_deref() == Some("closed") && body == line.as_bytes()
 }
 
 fn listed(values: &[Vec<u8>]) -> String {
