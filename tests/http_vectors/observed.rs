@@ -8,6 +8,7 @@ use rig::http1::app;
 use rig::http1::body::Framing;
 use rig::http1::client::Got;
 use rig::http1::head::Headers;
+use rig::vectors::bytes::to_base64;
 use rig::vectors::observe::Known;
 use serde_json::{Map, Value, json};
 use std::fs::OpenOptions;
@@ -24,13 +25,14 @@ pub(crate) fn keep(name: &str, known: &Known, got: &[&Got], saw: Option<&Saw>) {
         Some(Saw::H2(saw)) => line["app_saw"] = saw.iter().map(|s| h2_request(s, known)).collect(),
         None => (),
     }
-    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the file for observations");
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(path).expect("the file for observations");
     file.write_all(format!("{line}\n").as_bytes()).expect("an observation is written");
 }
 
-/// A text with values put back into tokens; bytes that are no UTF-8 in base 16 for the reader.
+/// A text with values put back into tokens; bytes that are no UTF-8 in base 64.
 fn text(bytes: &[u8], known: &Known) -> Value {
-    let Ok(text) = std::str::from_utf8(bytes) else { return json!({ "hex": format!("{bytes:02x?}") }) };
+    let Ok(text) = std::str::from_utf8(bytes) else { return json!({ "b64": to_base64(bytes) }) };
     let mut text = text.to_owned();
     for (name, value) in known.iter().filter(|(name, _)| name.ends_with("port") || *name == "hostname") {
         text = text.replace(value, &format!("{{{name}}}"));
@@ -51,18 +53,31 @@ fn answer(got: &Got, known: &Known) -> Value {
     if got.status != 0 {
         answer.insert("status".into(), json!(got.status));
         answer.insert("headers".into(), fields(&got.headers, known));
-        answer.insert("body".into(), text(&got.body, known));
+        body(&mut answer, &got.body, known);
     }
     if !got.trailers.is_empty() {
         answer.insert("trailers".into(), fields(&got.trailers, known));
     }
     if !got.interim.is_empty() {
-        answer.insert("interim".into(), got.interim.iter().map(|(s, _)| json!({ "status": s, "headers": [] })).collect());
+        answer.insert(
+            "interim".into(),
+            got.interim.iter().map(|(s, _)| json!({ "status": s, "headers": [] })).collect(),
+        );
     }
     if !got.end.is_empty() {
         answer.insert("end".into(), json!(got.end));
     }
     Value::Object(answer)
+}
+
+/// A body as `body` or `body_b64`.
+fn body(into: &mut Map<String, Value>, bytes: &[u8], known: &Known) {
+    match text(bytes, known) {
+        Value::Object(mut encoded) => {
+            into.insert("body_b64".into(), encoded.remove("b64").unwrap_or_default())
+        }
+        text => into.insert("body".into(), text),
+    };
 }
 
 fn request(saw: &app::Saw, known: &Known) -> Value {

@@ -287,13 +287,16 @@ fn port_of(known: &Known, token: &str) -> u16 {
 pub(crate) fn names_type(case: &Case, known: &Known) -> bool {
     let Some(last) = case.app.last() else { return true };
     if let Some(h2) = &last.h2 {
-        return h2.headers.iter().any(|(n, _)| n == "content-type");
+        return h2.headers.iter().any(|(n, v)| n == "content-type" && !v.is_empty());
     }
     let Answer { steps, .. } = app_answer(last, known);
     steps.iter().any(|step| match step {
-        rig::http1::Step::Bytes(bytes) => {
-            String::from_utf8_lossy(bytes).to_ascii_lowercase().contains("content-type:")
-        }
+        rig::http1::Step::Bytes(bytes) => String::from_utf8_lossy(bytes).lines().any(line_names_type),
         _ => false,
     })
+}
+
+fn line_names_type(line: &str) -> bool {
+    line.split_once(':')
+        .is_some_and(|(name, value)| name.eq_ignore_ascii_case("content-type") && !value.trim().is_empty())
 }

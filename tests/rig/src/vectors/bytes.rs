@@ -53,6 +53,16 @@ pub fn any(text: Option<&String>, encoded: Option<&String>, fill: Option<&Fill>)
     text.or_else(|| encoded.map(|e| base64(e))).or_else(|| fill.map(Fill::bytes))
 }
 
+/// Base 64 without padding.
+pub fn to_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let sextets = |group: &[u8]| {
+        let padded = group.iter().chain(&[0, 0]).take(3).fold(0u32, |held, b| held << 8 | u32::from(*b));
+        (0..=group.len()).map(move |n| LETTERS[(padded >> (18 - 6 * n) & 63) as usize] as char)
+    };
+    bytes.chunks(3).flat_map(sextets).collect()
+}
+
 /// Decodes base 64, padded or not.
 pub fn base64(text: &str) -> Vec<u8> {
     let digits = text.bytes().filter(|b| *b != b'=').map(digit);
@@ -89,6 +99,13 @@ mod tests {
         assert_eq!(base64("aGVsbG8="), b"hello");
         assert_eq!(base64("aGVsbG8"), b"hello");
         assert_eq!(base64("/+8="), [0xff, 0xef]);
+    }
+
+    #[test]
+    fn base_64_comes_back() {
+        for bytes in [&b""[..], b"a", b"ab", b"abc", &[0xff, 0xef, 0, 1]] {
+            assert_eq!(base64(&to_base64(bytes)), bytes);
+        }
     }
 
     #[test]
