@@ -88,3 +88,83 @@ fn several_records_in_one_chunk_arrive_in_order() {
     pair.server.open(&mut bytes, &mut Vec::new(), |p| plain.extend_from_slice(p)).unwrap();
     assert_eq!(plain, (0..50_u8).flat_map(|i| [i; 3]).collect::<Vec<_>>());
 }
+
+/// One conversation in which a byte on the way to either end is changed, dropped or doubled.
+fn disturbed(seed: u64, identities: (&Identity, &Identity)) {
+    let mut rng = Rng::new(seed);
+    let mut pair = Pair::new(identities.0, identities.1, "b");
+    let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+    let (mut sent, mut got) = (Vec::new(), Vec::new());
+    let (mut failed, mut rounds) = (false, 0);
+    let mut disturbance = rng.below(9);
+    pair.client.open(&mut [], &mut to_server, |_| ()).unwrap();
+    while !failed && rounds < 12 {
+        rounds += 1;
+        for to_first in [true, false] {
+            let (session, wire) = if to_first {
+                (&mut pair.server, &mut to_server)
+            } else {
+                (&mut pair.client, &mut to_client)
+            };
+            let mut bytes = std::mem::take(wire);
+            if disturbance == 0 && !bytes.is_empty() {
+                disturb(&mut bytes, &mut rng);
+            }
+            disturbance = disturbance.wrapping_sub(1);
+            let out = if to_first { &mut to_client } else { &mut to_server };
+            let piece = 1 + usize::try_from(rng.below(3000)).unwrap();
+            for piece in bytes.chunks_mut(piece) {
+                let plain = |p: &[u8]| {
+                    if to_first {
+                        got.extend_from_slice(p)
+                    }
+                };
+                failed |= session.open(piece, out, plain).is_err();
+            }
+        }
+        if pair.client.is_ready() {
+            let data = vec![rounds; usize::try_from(rng.below(20_000)).unwrap()];
+            if pair.client.seal(&data, &mut to_server).is_ok() {
+                sent.extend_from_slice(&data);
+            }
+        }
+    }
+    assert!(sent.starts_with(&got), "seed {seed}: something else arrived than was sent");
+}
+
+fn disturb(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    let at = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
+    match rng.below(3) {
+        0 => bytes[at] ^= 1 << rng.below(8),
+        1 => drop(bytes.remove(at)),
+        _ => bytes.insert(at, rng.draw().to_le_bytes()[0]),
+    }
+}
+
+#[test]
+fn a_disturbed_byte_never_delivers_what_was_not_sent_and_never_panics() {
+    let ca = Authority::new();
+    let (a, b) = (Identity::new(&ca.app("a")).unwrap(), Identity::new(&ca.app("b")).unwrap());
+    for seed in 0..400 {
+        disturbed(seed, (&a, &b));
+    }
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let ca = Authority::new();
+    let a = Identity::new(&ca.app("a")).unwrap();
+    let mut rng = Rng::new(5);
+    for _ in 0..400 {
+        let mut server = Session::server(&a).unwrap();
+        let mut bytes: Vec<u8> = (0..rng.below(300)).map(|_| rng.draw().to_le_bytes()[0]).collect();
+        let head = [22, 3, 1, 0, rng.draw().to_le_bytes()[0]];
+        bytes.splice(..bytes.len().min(5), head);
+        let mut out = Vec::new();
+        for piece in bytes.chunks_mut(7) {
+            if server.open(piece, &mut out, |_| panic!("plaintext")).is_err() {
+                break;
+            }
+        }
+    }
+}

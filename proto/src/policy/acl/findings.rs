@@ -1,7 +1,7 @@
 //! What a list says that it cannot mean: rules that never match, policies that never count.
 
 use super::rules::{Acl, OperationRule, Policy};
-use super::tree::Tree;
+use super::tree::{Found, Tree};
 
 /// Verbs that travel between sidecars, and the wildcard.
 const VERBS: [&str; 10] =
@@ -76,13 +76,19 @@ fn verbs_without_effect(operation: &OperationRule, http: bool) -> Option<String>
     Some(format!("names the verb {unknown:?}, which no call has; verbs are written in capitals"))
 }
 
-/// Whether another rule takes every call that this one means.
+/// Whether the calls that this one means go to another rule, or are led astray by the beginning of a wider one.
 fn hidden(tree: &Tree, all: &[OperationRule], at: usize, http: bool) -> Option<String> {
     let operation = all.get(at)?;
     let other = match operation.name.contains('*') {
-        true => tree.at_path(&operation.name, http)?,
-        false => tree.find(&operation.name, http)?.at(),
+        true => tree.at_path(&operation.name, http),
+        false => tree.find(&operation.name, http).map(Found::at),
     };
-    let name = &all.get(other).filter(|_| other != at)?.name;
-    Some(format!("never counts: operation {name:?} takes its calls"))
+    match other.map(|other| (other == at, all.get(other))) {
+        Some((true, _)) => None,
+        Some((false, other)) => {
+            let name = other.map(|rule| rule.name.as_str()).unwrap_or_default();
+            Some(format!("never counts: operation {name:?} takes its calls"))
+        }
+        None => Some("never counts: an earlier operation with a wildcard leads its calls elsewhere".into()),
+    }
 }

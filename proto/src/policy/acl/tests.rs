@@ -303,6 +303,10 @@ fn rules_without_effect_are_named() {
     );
     one_finding("allow /A GET; deny /a *", "operation \"/a\" never counts: operation \"/A\" takes its calls");
     one_finding("allow /a/* *; deny /a/* *", "operation \"/a/*\" never counts");
+    one_finding(
+        "allow /x/a*/d *; deny /x/ab *",
+        "\"/x/ab\" never counts: an earlier operation with a wildcard",
+    );
     assert_eq!(findings("allow /a *; deny /b GET,POST; allow /c/** *; allow / *; allow * *", true), [""; 0]);
     assert_eq!(findings("allow /a; deny /b", false), [""; 0], "gRPC rules need no verbs");
 }
