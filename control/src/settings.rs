@@ -7,6 +7,7 @@ mod bindings;
 mod decide;
 mod host;
 mod identity;
+mod judge;
 mod notes;
 mod port;
 

@@ -4,9 +4,14 @@
 //! answers a bad one with a fatal log line and exit 1, and only an unknown flag or a bad number with usage and exit 2.
 
 use super::values::{GoDuration, boolean};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
-use std::time::Duration;
+
+mod ignored;
+mod own;
+
+pub use ignored::IgnoredFlags;
+pub use own::{BackendFlag, OwnFlags, Switch};
 
 /// Every flag of daprd.
 #[derive(Args, Clone, Debug)]
@@ -343,158 +348,4 @@ pub struct DaprFlags {
     /// Names of the flags that stood on the command line, sorted.
     #[arg(skip)]
     pub given: Vec<String>,
-}
-
-/// Flags of building blocks that Outrigger does not have: accepted, without effect, said once.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "daprd's flags without effect here")]
-pub struct IgnoredFlags {
-    /// Actors are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "LIST",
-        default_value = "",
-        hide_default_value = true,
-        allow_hyphen_values = true
-    )]
-    pub placement_host_address: String,
-    /// Jobs are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "LIST",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
-    pub scheduler_host_address: Vec<String>,
-    /// Jobs are not part of Outrigger
-    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 3)]
-    pub scheduler_job_streams: u64,
-    /// Actors are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "DURATION",
-        default_value = "30s",
-        allow_hyphen_values = true
-    )]
-    pub actors_disseminate_timeout: GoDuration,
-    /// Configuration is read at the start
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "DURATION",
-        default_value = "0s",
-        allow_hyphen_values = true
-    )]
-    pub hot_reload_reconcile_interval: GoDuration,
-    /// Bindings are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "DURATION",
-        default_value = "3s",
-        allow_hyphen_values = true
-    )]
-    pub app_binding_options_timeout: GoDuration,
-    /// Secret stores are not part of Outrigger
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, value_name = "BOOL",
-          default_value = "false", default_missing_value = "true", hide_default_value = true,
-          value_parser = boolean, action = clap::ArgAction::Set)]
-    pub disable_builtin_k8s_secret_store: bool,
-    /// Actors are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true,
-        allow_hyphen_values = true
-    )]
-    pub actors_service: String,
-    /// Actors are not part of Outrigger
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true,
-        allow_hyphen_values = true
-    )]
-    pub reminders_service: String,
-}
-
-/// Outrigger's own flags.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Outrigger's own flags")]
-pub struct OwnFlags {
-    /// How the data plane does its I/O: io_uring (completion), epoll (readiness), or whichever works here
-    #[arg(long, value_enum, default_value_t = BackendFlag::Auto)]
-    pub backend: BackendFlag,
-    /// Number of shards (cores used), or auto for what the cgroup grants
-    #[arg(long, value_name = "N|auto", default_value = "1")]
-    pub shards: String,
-    /// Most body bytes kept for a retry of one request; larger ones are not retried once bytes were sent
-    #[arg(long, value_name = "SIZE", default_value = "1Mi")]
-    pub max_replay_body: String,
-    /// Where the certificate authority of first use is kept [default: ~/.local/state/outrigger]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Find and announce names by multicast DNS
-    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true, default_value_t = Switch::On)]
-    pub mdns: Switch,
-    /// Directory in which the sidecars of one host find each other, or off [default: in the runtime directory]
-    #[arg(long, value_name = "DIR|off")]
-    pub registry: Option<String>,
-    /// File with fixed names, one app a line: APP[.NAMESPACE] IP:PORT …
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub name_table: Option<PathBuf>,
-    /// Life of a certificate from the own authority, such as 24h; renewed at half of it
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
-    pub leaf_lifetime: GoDuration,
-    /// Directory with ca.crt, issuer.crt and issuer.key (a Sentry's, for instance): certificates are issued under these
-    #[arg(long, value_name = "DIR")]
-    pub issuer_credentials: Option<PathBuf>,
-    /// Write a log line for every step of every call (demo shows them)
-    #[arg(long, hide_short_help = true)]
-    pub trace_steps: bool,
-}
-
-/// `--backend`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendFlag {
-    /// Whichever works here, io_uring first
-    Auto,
-    /// io_uring, or no start
-    Completion,
-    /// epoll
-    Readiness,
-}
-
-impl BackendFlag {
-    /// The flag's value as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            BackendFlag::Auto => "auto",
-            BackendFlag::Completion => "completion",
-            BackendFlag::Readiness => "readiness",
-        }
-    }
-}
-
-/// `on` or `off`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// Used
-    On,
-    /// Not used
-    Off,
-}
-
-impl OwnFlags {
-    /// `--leaf-lifetime` as a duration; negative ones are zero.
-    pub fn leaf_lifetime(&self) -> Duration {
-        self.leaf_lifetime.as_duration()
-    }
 }

@@ -1,6 +1,7 @@
 //! Which sockets a sidecar listens on.
 
-use super::decide::{Asked, At, Binding, Role, WhenTaken};
+use super::decide::{At, Binding, Role, WhenTaken};
+use super::judge::Asked;
 use super::{Mode, Settings};
 use crate::cli::SuperviseArgs;
 use std::path::Path;

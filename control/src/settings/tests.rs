@@ -192,3 +192,11 @@ fn an_unset_namespace_is_default_and_an_empty_one_stays_empty() {
     empty.variables.insert("NAMESPACE".into(), String::new());
     assert_eq!(decide(&arguments(&["daprd", "--app-id", "a"]), &empty).unwrap().settings.namespace, "");
 }
+
+#[test]
+fn an_app_protocol_that_is_not_built_stops_run_and_warns_in_daprd_mode() {
+    let line = ["--app-id", "a", "--app-port", "1", "--app-protocol", "grpc"];
+    let whole = |verb| [verb].into_iter().chain(line).collect::<Vec<&str>>();
+    assert!(refusal(&whole("run")).starts_with("--app-protocol grpc is not built yet"));
+    assert!(plan(&whole("daprd")).settings.warnings[0].starts_with("--app-protocol grpc is not built yet"));
+}
