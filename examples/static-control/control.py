@@ -168,7 +168,7 @@ def main():
     listener.bind(path)
     os.chmod(path, 0o600)
     listener.listen()
-    ready, planes = selectors.DefaultSelector(), {}
+    ready, planes = selectors.SelectSelector(), {}  # unlike epoll it takes /dev/null and files as standard input
     ready.register(listener, selectors.EVENT_READ)
     ready.register(sys.stdin, selectors.EVENT_READ)
     print("listening on", path, flush=True)

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use outbox::{ANSWER_WITHIN, MAX_ASKED, MAX_HINTS};
+pub use outbox::{ANSWER_WITHIN, MAX_ASKED, MAX_HINTS, MAX_NAME};
 
 /// Stack of each of the two threads. Decoding and building an identity need a few KiB.
 const STACK: usize = 256 << 10;

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub const MAX_ASKED: usize = 1024;
 /// Most failed endpoints that wait to be told.
 pub const MAX_HINTS: usize = 256;
+/// Longest app id or namespace that is asked for, in bytes.
+pub const MAX_NAME: usize = 255;
 /// How long a name may wait for its answer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Most answers to snapshots that wait to be told. A control that sends on without reading is cut off.
@@ -45,15 +47,31 @@ pub(super) struct Outbox {
 pub(super) enum Next {
     /// Tell control.
     Tell(FromDataplane),
-    /// Nobody answered for this name in time.
-    Expired {
+    /// Nobody answered for this name in time, or nobody was asked.
+    Unanswered {
         /// The name.
         target: AppRef,
-        /// Whether control was there when the time was up.
-        connected: bool,
+        /// Why.
+        why: Why,
     },
     /// Nothing before this moment, or at all.
     Wait(Option<Instant>),
+}
+
+/// Why a name has no answer of control's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Control is there and said nothing in time.
+    Silent,
+    /// Control was not there when the time was up.
+    Away,
+    /// It is no name that could be asked for.
+    NoName,
+}
+
+fn is_name(target: &AppRef) -> bool {
+    let fits = |part: &str| (1..=MAX_NAME).contains(&part.len());
+    fits(&target.app_id) && fits(&target.namespace)
 }
 
 impl Outbox {
@@ -89,6 +107,11 @@ impl Outbox {
         if self.asked.len() >= MAX_ASKED {
             return Err(TooManyNames);
         }
+        if !is_name(&target) {
+            self.asked.insert(target.clone(), now);
+            self.deadlines.push_front((now, target));
+            return Ok(());
+        }
         let until = now + ANSWER_WITHIN;
         self.asked.insert(target.clone(), until);
         self.sweep();
@@ -105,7 +128,7 @@ impl Outbox {
     /// An endpoint failed.
     pub(super) fn failed(&mut self, target: AppRef, endpoint: SocketAddr) {
         let hint = (target, endpoint);
-        if self.hints.contains(&hint) {
+        if self.hints.contains(&hint) || !is_name(&hint.0) {
             return;
         }
         if self.hints.len() >= MAX_HINTS {
@@ -136,7 +159,12 @@ impl Outbox {
         self.forget_answered();
         if let Some((_, target)) = self.deadlines.pop_front_if(|(until, _)| *until <= now) {
             self.asked.remove(&target);
-            return Next::Expired { target, connected: self.connected };
+            let why = match self.connected {
+                _ if !is_name(&target) => Why::NoName,
+                true => Why::Silent,
+                false => Why::Away,
+            };
+            return Next::Unanswered { target, why };
         }
         match self.message() {
             Some(message) => Next::Tell(message),
@@ -230,13 +258,28 @@ mod tests {
     #[test]
     fn a_name_without_an_answer_expires_whether_control_is_there_or_not() {
         let now = Instant::now();
-        for (mut outbox, connected) in [(greeted(), true), (Outbox::default(), false)] {
+        for (mut outbox, why) in [(greeted(), Why::Silent), (Outbox::default(), Why::Away)] {
             outbox.ask(app(1), now).unwrap();
             let late = now + ANSWER_WITHIN;
-            assert_eq!(outbox.next(late), Next::Expired { target: app(1), connected });
+            assert_eq!(outbox.next(late), Next::Unanswered { target: app(1), why });
             assert_eq!(outbox.next(late), Next::Wait(None));
             assert!(!outbox.answered(&app(1)));
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_answered_at_once_and_never_told() {
+        let (mut outbox, now) = (greeted(), Instant::now());
+        outbox.ask(app(1), now).unwrap();
+        let empty = AppRef { app_id: String::new(), ..app(1) };
+        let nowhere = AppRef { namespace: String::new(), ..app(1) };
+        let long = AppRef { app_id: "x".repeat(MAX_NAME + 1), ..app(1) };
+        for target in [empty, nowhere, long] {
+            outbox.ask(target.clone(), now).unwrap();
+            assert_eq!(outbox.next(now), Next::Unanswered { target, why: Why::NoName });
+        }
+        assert!(matches!(tell(outbox.next(now)), Message::Resolve(_)));
+        assert_eq!(outbox.next(now), Next::Wait(Some(now + ANSWER_WITHIN)));
     }
 
     #[test]

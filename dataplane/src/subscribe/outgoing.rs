@@ -1,7 +1,7 @@
 //! The outbox behind a lock, and the thread that empties it.
 
 use super::Update;
-use super::outbox::{ANSWER_WITHIN, Next, Outbox};
+use super::outbox::{ANSWER_WITHIN, MAX_NAME, Next, Outbox, Why};
 use proto::control::{FromDataplane, frame};
 use proto::snapshot::{AppRef, Route, Tried};
 use std::fmt;
@@ -136,7 +136,7 @@ pub(super) fn run(shared: &Shared) {
                 let _ = stream.shutdown(Shutdown::Both);
                 shared.disconnected();
             }
-            (Next::Expired { target, connected }, _) => shared.deliver(unanswered(target, connected)),
+            (Next::Unanswered { target, why }, _) => shared.deliver(unanswered(target, why)),
             _ => {}
         }
     }
@@ -151,9 +151,13 @@ fn write(mut stream: &UnixStream, message: &FromDataplane, bytes: &mut Vec<u8>) 
     frame::encode(message, bytes).is_ok() && stream.write_all(bytes).is_ok()
 }
 
-fn unanswered(target: AppRef, connected: bool) -> Update {
-    let why = if connected { "no answer" } else { "the control process is away" };
-    let answer = format!("{why} within {} s", ANSWER_WITHIN.as_secs());
+fn unanswered(target: AppRef, why: Why) -> Update {
+    let seconds = ANSWER_WITHIN.as_secs();
+    let answer = match why {
+        Why::Silent => format!("no answer within {seconds} s"),
+        Why::Away => format!("the control process is away, for more than {seconds} s"),
+        Why::NoName => format!("an app id and a namespace have 1 to {MAX_NAME} bytes"),
+    };
     let tried = vec![Tried { way: "control".into(), answer }];
     Update::Resolved { target, route: Arc::new(Route::NotFound { tried }) }
 }
