@@ -181,12 +181,16 @@ fn unknown_id(pair: &Pair) {
 
 /// The callee's certificate names `callee`, not the id that was asked for.
 fn impostor(pair: &Pair) {
-    refused(pair, &patient(pair.caller, "impostor"));
+    let got = patient(pair.caller, "impostor");
+    refused(pair, &got);
+    assert!(got.text().contains("SPIFFE"), "another reason than the identity: {}", got.text());
 }
 
 /// The caller's certificate comes from a root that the callee does not know, and the other way round.
 fn stranger(pair: &Pair) {
-    refused(pair, &patient(pair.stranger.expect("a stranger under mTLS"), "callee"));
+    let got = patient(pair.stranger.expect("a stranger under mTLS"), "callee");
+    refused(pair, &got);
+    assert!(got.text().contains("certificate"), "another reason than the root: {}", got.text());
 }
 
 fn refused(pair: &Pair, got: &Got) {

@@ -122,6 +122,10 @@ fn start(program: &Program, id: &str, ports: &[u16], app: Option<u16>, trust: Op
         .args([format!("--dapr-internal-grpc-port={}", ports[2]), format!("--metrics-port={}", ports[3])])
         .env("DAPR_HOST_IP", "127.0.0.1")
         .env("NAMESPACE", "default");
+    if program.is_ours() {
+        // The registry is a directory, which namespaces share: names are to come by mDNS alone.
+        launch = launch.args(["--registry", "off"]);
+    }
     if let Some(port) = app {
         launch = launch.arg(format!("--app-port={port}"));
     }
