@@ -180,6 +180,13 @@ impl Mtls {
         !matches!(self, Mtls::Off)
     }
 
+    /// Which of the files that somebody else must have made are not there.
+    pub(crate) fn missing(&self) -> Vec<PathBuf> {
+        let Mtls::Files { dir } = self else { return Vec::new() };
+        let files = ["ca.crt", "issuer.crt", "issuer.key"].map(|name| dir.join(name));
+        files.into_iter().filter(|file| !file.is_file()).collect()
+    }
+
     /// The directory with `ca.crt`, `issuer.crt` and `issuer.key`.
     pub fn dir(&self) -> Option<&Path> {
         match self {

@@ -77,6 +77,12 @@ fn prepare(arguments: &SuperviseArgs) -> Result<Sidecar, Refusal> {
     let environment = Environment::of_process();
     let Plan { mut settings, bindings } = decide(arguments, &environment)?;
     let voice = Voice::new(&settings.log, &settings.app_id, &settings.host_name).map_err(Refusal)?;
+    if let Some(file) = settings.mtls.missing().first() {
+        return Err(Refusal(format!(
+            "--issuer-credentials: {} is not there; the directory needs ca.crt, issuer.crt and issuer.key",
+            file.display()
+        )));
+    }
     voice.starting(&settings);
     let bound = sockets::open(&bindings)?;
     complete(&mut settings, &bound);

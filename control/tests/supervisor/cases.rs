@@ -15,7 +15,7 @@ const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
-pub(crate) const ALL: [(&str, fn()); 17] = [
+pub(crate) const ALL: [(&str, fn()); 18] = [
     ("start_and_end_have_daprds_marker_lines_in_order", marker_lines),
     ("log_lines_are_json_when_asked_for", json_lines),
     ("data_plane_ends_before_control_and_the_runtime_directory_is_gone", order_of_the_end),
@@ -32,6 +32,7 @@ pub(crate) const ALL: [(&str, fn()); 17] = [
     ("a_data_plane_that_ends_by_itself_with_zero_ends_the_sidecar", shutdown_api),
     ("a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused", reload),
     ("a_mistake_in_a_file_stops_run_and_not_daprd", strictness),
+    ("missing_issuer_files_end_the_start_and_are_named", issuer_files),
     ("the_log_goes_into_a_file_when_asked_for", log_file),
 ];
 
@@ -337,4 +338,15 @@ fn log_file() {
     });
     assert_eq!(sidecar.terminate().and_then(|end| end.code()), Some(0));
     assert_eq!(sidecar.output(), "");
+}
+
+fn issuer_files() {
+    let stage = Stage::new();
+    let file = stage.scratch.file("certs/ca.crt", "");
+    let folder = file.parent().unwrap().to_string_lossy().into_owned();
+    let line = ["--enable-mtls", "--issuer-credentials", &folder];
+    let mut sidecar = stage.launch("daprd").args(line).spawn();
+    ends_with(&mut sidecar, 1);
+    let expected = format!("--issuer-credentials: {folder}/issuer.crt is not there");
+    assert!(sidecar.output().contains(&expected), "{}", sidecar.tail());
 }
