@@ -208,7 +208,7 @@ impl Link {
     /// Ends the connection in peace once its calls are done.
     pub(super) fn shutdown(&self) {
         let inner = &mut *self.inner();
-        inner.conn.shutdown();
+        inner.conn.shutdown(clock());
         self.touch(inner);
         self.wake_driver();
     }

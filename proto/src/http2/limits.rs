@@ -54,7 +54,8 @@ pub struct Limits {
     pub settings_timeout: Duration,
     /// Time without streams after which the connection is closed gracefully. Default 3 min.
     pub idle: Duration,
-    /// How long a finished answer may wait for the peer's window. Default 30 s.
+    /// How long a finished answer may wait for the peer's window, and a draining end for the peer to notice. Default
+    /// 30 s.
     pub linger: Duration,
     /// Value of the private setting; see [`super::settings::OUTRIGGER`].
     pub features: u32,

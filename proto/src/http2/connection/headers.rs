@@ -89,8 +89,12 @@ impl Connection {
 
     /// A block for an open stream: a response's head, or trailers.
     fn block_for(&mut self, slot: Slot, end: bool, block: &[u8]) -> Result<(), Fault> {
-        let mut fields = core::mem::take(&mut self.scratch);
         let half = self.streams[slot].state.receive_half();
+        if half == Half::Closed {
+            self.discard_block(block)?;
+            return self.streams[slot].state.receive_headers(end).map(|_| ());
+        }
+        let mut fields = core::mem::take(&mut self.scratch);
         let part = if half == Half::Head { Part::Response } else { Part::Trailers };
         let gathered = self.gather(part, block, &mut fields);
         let stream = &mut self.streams[slot];

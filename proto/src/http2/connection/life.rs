@@ -1,7 +1,7 @@
 //! Beginning and end of a connection: settling, keep-alive, idleness, GOAWAY in two steps, failure.
 //!
 //! ```text
-//!   Staying ── shutdown (server) ──▶ Announced: GOAWAY(2^31-1), PING ── its answer ──▶ Leaving(last): GOAWAY(last)
+//!   Staying ── shutdown (server) ──▶ Announced: GOAWAY(2^31-1), PING ── its answer, or `linger` ──▶ Leaving(last)
 //!      └────── shutdown (client) ──────────────────────────────────────────────────────▶ │
 //!                                                             no streams left ──▶ Event::Over
 //! ```
@@ -13,8 +13,8 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Staying,
-    /// The peer was told that the connection ends; streams it started before it knew are still accepted.
-    Announced,
+    /// The peer was told then that the connection ends; streams it started before it knew are still accepted.
+    Announced(Tick),
     /// No stream above this id is accepted.
     Leaving(u32),
 }
@@ -106,6 +106,9 @@ impl Connection {
         if life.lingering {
             at = at.min(life.now + LINGER_STEP);
         }
+        if let Ending::Announced(since) = life.ending {
+            at = at.min(since + self.limits.linger);
+        }
         at
     }
 
@@ -130,7 +133,10 @@ impl Connection {
         }
         let idle = self.streams.open_count() == 0 && due(self.life.idle_since, self.limits.idle);
         if idle && self.life.ending == Ending::Staying {
-            self.shutdown();
+            self.shutdown(now);
+        }
+        if matches!(self.life.ending, Ending::Announced(since) if due(since, self.limits.linger)) {
+            self.leave();
         }
         if self.life.lingering {
             self.give_up_lingering(now);
@@ -163,20 +169,21 @@ impl Connection {
         if payload == KEEPALIVE || payload == DRAINING {
             self.life.ping = None;
         }
-        if payload == DRAINING && self.life.ending == Ending::Announced {
+        if payload == DRAINING && matches!(self.life.ending, Ending::Announced(_)) {
             self.leave();
         }
     }
 
     /// Ends the connection gracefully: open streams go on, no new ones are accepted. [`Event::Over`] follows.
-    pub fn shutdown(&mut self) {
+    pub fn shutdown(&mut self, now: Tick) {
+        self.life.now = now;
         if self.life.ending != Ending::Staying || self.life.ended.is_some() {
             return;
         }
         if self.role == Role::Client {
             return self.leave();
         }
-        self.life.ending = Ending::Announced;
+        self.life.ending = Ending::Announced(self.life.now);
         self.goaway(EVERYTHING, Code::NO_ERROR, "draining");
         self.ping(DRAINING);
     }

@@ -94,7 +94,9 @@ fn an_idle_connection_closes_after_three_minutes_and_a_used_one_does_not() {
 fn a_server_leaves_in_two_steps_and_loses_no_stream_on_its_way() {
     let mut end = End::server();
     let slot = end.opened(1);
-    end.conn.shutdown();
+    after(&mut end, 9); // the peer has been silent for some time
+    end.conn.shutdown(end.now);
+    end.conn.tick(end.now).unwrap();
     let wrote = end.wrote();
     assert_eq!((wrote[0].0.kind, number(&wrote[0].1)), (kind::GOAWAY, 0x7fff_ffff));
     assert_eq!(wrote[1].0.kind, kind::PING);
@@ -113,6 +115,22 @@ fn a_server_leaves_in_two_steps_and_loses_no_stream_on_its_way() {
     }
     assert_eq!(end.conn.poll(), Some(Event::Over));
     assert!(end.conn.is_over());
+}
+
+#[test]
+fn a_peer_that_trickles_bytes_cannot_hold_a_connection_without_calls() {
+    let mut end = End::server();
+    end.ok(&frame(kind::HEADERS, 0, 1, &[])); // a header block that never ends
+    let part = frame(kind::CONTINUATION, 0, 1, &[0; 100]);
+    let mut bytes = part.iter().cycle();
+    let closed = (1..1000u64).find(|_| {
+        after(&mut end, 9);
+        end.ok(&[*bytes.next().unwrap()]);
+        end.conn.tick(end.now).unwrap();
+        end.wrote();
+        end.conn.is_over()
+    });
+    assert_eq!(closed, Some(24), "three minutes and half of one");
 }
 
 #[test]

@@ -98,6 +98,11 @@ fn stream_errors_have_the_codes_of_their_sections_and_spare_the_connection() {
             [data(1, true, b""), headers(1, true, &[])].concat(),
             Code::STREAM_CLOSED,
         ),
+        (
+            "5.1 a second request",
+            [data(1, true, b""), headers(1, true, &REQUEST)].concat(),
+            Code::STREAM_CLOSED,
+        ),
         ("8.1 trailers without END_STREAM", headers(1, false, &[("a", "b")]), Code::PROTOCOL_ERROR),
         ("8.1 pseudo field in trailers", headers(1, true, &[(":status", "200")]), Code::PROTOCOL_ERROR),
         ("8.2.1 upper case", headers(1, true, &[("A", "b")]), Code::PROTOCOL_ERROR),

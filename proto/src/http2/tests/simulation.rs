@@ -276,7 +276,7 @@ fn run(seed: u64, streams: usize) {
     }
     client.conn.assert_settled_with(&server.conn);
     server.conn.assert_settled_with(&client.conn);
-    server.conn.shutdown();
+    server.conn.shutdown(now);
     for _ in 0..3 {
         server.deliver(&mut client, usize::MAX, now);
         client.deliver(&mut server, usize::MAX, now);
