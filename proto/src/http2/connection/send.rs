@@ -81,9 +81,11 @@ impl Connection {
     }
 
     /// Sends a header block on an open stream: a server's head, or the trailers with which the stream ends. Trailers
-    /// wait for DATA that waits.
+    /// wait for DATA that waits. On a stream that this end has ended, or that is reset, nothing happens, nor when the head
+    /// was sent before.
     pub fn headers(&mut self, slot: Slot, end: bool, block: Option<BlockId>, literals: &[Literal<'_>]) {
-        if !self.is_writable(slot) {
+        let again = !end && self.streams[slot].state.send_half() == Half::Body;
+        if again || !self.is_writable(slot) {
             return;
         }
         let stream = &mut self.streams[slot];
