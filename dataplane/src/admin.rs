@@ -15,8 +15,8 @@ use crate::shard::{Shard, View, now};
 use proto::http1::head::{Head, Limits, Request, Slots};
 use proto::http1::names::Known;
 use proto::http1::refusal::HeadError;
-use proto::invoke::method;
 use proto::invoke::target::{self, Path};
+use proto::invoke::{escape, method};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -63,7 +63,7 @@ async fn next_head(shard: &Shard, connection: &mut Connection) -> bool {
 /// One request and its one answer.
 async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surface) -> After {
     let view = shard.view();
-    let Connection { source, writer, head, .. } = connection;
+    let Connection { source, writer, head, ends, .. } = connection;
     let mut answer = Sink::new(writer);
     let mut slots = Slots::new();
     let limits = Limits { max_head: view.snapshot.limits.max_head };
@@ -75,7 +75,10 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surfa
     let Ok(path) = target::split(request.target) else {
         return refuse(answer, &HeadError::Malformed("malformed request target")).await;
     };
-    let mut body = Body::new(source, &request, view.snapshot.limits.max_body);
+    if path.raw.contains('%') && escape::decode(path.raw, false).is_err() {
+        return refuse(answer, &HeadError::Malformed("invalid percent-encoding in the request target")).await;
+    }
+    let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
     let keep = Cell::new(request.keeps_alive() && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
     match route(shard, &view, &request, &path, surface) {
@@ -83,6 +86,7 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surfa
             proxy::outbound::invoke(shard, &request, &path, &mut body, &mut answer, &keep, &mut record).await;
         }
         Route::Answer(own) => {
+            body.discard_at_hand().await;
             keep.set(keep.get() && !body.is_left_unread() && !own.closes);
             let date = date();
             let asked = asked(&request, false, !keep.get(), &date);

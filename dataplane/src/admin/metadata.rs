@@ -11,8 +11,11 @@ pub(super) fn show(view: &View) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     out.extend_from_slice(format!(",\"runtimeVersion\":\"{version}\"").as_bytes());
     out.extend_from_slice(format!(",\"extended\":{{\"daprRuntimeVersion\":\"{version}\"}}").as_bytes());
-    if let Some(channel) = &view.snapshot.app {
-        app(&mut out, channel);
+    match &view.snapshot.app {
+        Some(channel) => app(&mut out, channel),
+        None => out.extend_from_slice(
+            b",\"appConnectionProperties\":{\"protocol\":\"http\",\"channelAddress\":\"127.0.0.1\"}",
+        ),
     }
     out.extend_from_slice(
         b",\"actorRuntime\":{\"runtimeStatus\":\"DISABLED\",\"hostReady\":false,\"placement\":\"placement: disconnected\"}}\n",

@@ -1,5 +1,6 @@
 //! The connection of a local client: one request after the other, each with its body and its one answer.
 
+use super::left::Ends;
 use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
 use crate::rt::{Segment, SendError, Stream, Tick, Writer};
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) writer: Writer,
     /// The present request's head.
     pub(crate) head: Vec<u8>,
+    /// Both ends, for clients on loopback.
+    pub(crate) ends: Option<Ends>,
     served: bool,
 }
 
@@ -43,8 +46,9 @@ pub(crate) enum After {
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
+        let ends = Ends::of(stream.peer(), stream.local());
         let (reader, writer) = stream.split();
-        Connection { source: Source::new(reader), writer, head: Vec::new(), served: false }
+        Connection { source: Source::new(reader), writer, head: Vec::new(), ends, served: false }
     }
 
     /// Waits for the next request's head; afterwards `head` holds it, or more than the limit of it.
@@ -101,14 +105,20 @@ pub(crate) struct Body<'c> {
     taken: u64,
     /// The client waits for `100 Continue`.
     uninvited: bool,
+    ends: Option<Ends>,
 }
 
 impl<'c> Body<'c> {
     /// The body of `request`, limited to `limit` bytes.
-    pub(crate) fn new(source: &'c mut Source, request: &Request<'_, '_>, limit: Option<u64>) -> Body<'c> {
+    pub(crate) fn new(
+        source: &'c mut Source,
+        request: &Request<'_, '_>,
+        limit: Option<u64>,
+        ends: Option<Ends>,
+    ) -> Body<'c> {
         let framing = request.framing();
         let incoming = Incoming::new(framing);
-        Body { source, incoming, framing, limit, taken: 0, uninvited: request.expects_continue() }
+        Body { source, incoming, framing, limit, taken: 0, uninvited: request.expects_continue(), ends }
     }
 
     /// Whether the body has no declared length: it cannot be kept for a retry.
@@ -142,7 +152,7 @@ impl<'c> Body<'c> {
 
     /// Tells a client that waits for it that its body is wanted.
     pub(crate) async fn invite(&mut self, answer: &mut Sink<'_>) -> Result<(), SendError> {
-        if std::mem::take(&mut self.uninvited) && !self.is_done() && !self.source.has_rest() {
+        if std::mem::take(&mut self.uninvited) && !self.is_done() {
             answer.interim(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         Ok(())
@@ -177,6 +187,20 @@ impl<'c> Body<'c> {
     /// Whether the client has finished sending, beyond its body.
     pub(crate) fn client_ended(&self) -> bool {
         self.source.has_ended()
+    }
+
+    /// The client finished sending: returns when it has left altogether, as far as that can be known.
+    pub(crate) async fn client_left(&self) {
+        match self.ends {
+            Some(ends) => ends.client_left().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads what is there already of a body that nobody wants, so that the connection can be kept.
+    pub(crate) async fn discard_at_hand(&mut self) {
+        let limit = self.taken + DISCARDED;
+        while self.has_more_at_hand() && self.taken <= limit && self.piece(Tick::NEVER).await.is_ok() {}
     }
 
     /// Whether the connection should end with this answer, because too much of the body is unread.

@@ -5,6 +5,9 @@ use proto::http1::framing::{BodyError, Incoming};
 use std::fmt;
 use std::task::{Context, Poll, ready};
 
+/// Bytes of further requests that are kept while one is at work.
+const MOST_AHEAD: usize = 16 << 10;
+
 /// The receiving half of a connection, with what was received and not yet used.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -70,7 +73,7 @@ impl Source {
 
     /// Whether the other end has finished sending.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended && self.rest.is_empty()
+        self.ended
     }
 
     /// Copies what is in a receive buffer: before a wait for anybody but its consumer.
@@ -164,18 +167,17 @@ impl Source {
         Ok(!self.ended)
     }
 
-    /// Watches the connection while somebody else is at work: ready with the error when it failed. At most one
-    /// chunk of what comes is kept, copied; after that, and after the other end finished sending, never ready.
+    /// Watches the connection while somebody else is at work: ready with the error when it failed. What comes meanwhile
+    /// is kept, copied, up to [`MOST_AHEAD`]; after that, and after the other end finished sending, never ready.
     pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
         self.release();
-        if self.ended || !self.rest.is_empty() {
-            return Poll::Pending;
-        }
-        match ready!(self.reader.poll_recv(cx)) {
-            Ok(Some(chunk)) => self.rest = Rest::Own { bytes: chunk.to_vec(), at: 0 },
-            Ok(None) => self.ended = true,
-            Err(RecvError::Io(error)) => return Poll::Ready(error),
-            Err(RecvError::Deadline) => {}
+        while !self.ended && self.rest.bytes().len() < MOST_AHEAD {
+            match ready!(self.reader.poll_recv(cx)) {
+                Ok(Some(chunk)) => self.rest.keep(&chunk),
+                Ok(None) => self.ended = true,
+                Err(RecvError::Io(error)) => return Poll::Ready(error),
+                Err(RecvError::Deadline) => {}
+            }
         }
         Poll::Pending
     }
@@ -212,6 +214,12 @@ impl Rest {
         if self.is_empty() {
             *self = Rest::Empty;
         }
+    }
+
+    /// Appends a copy of bytes that came before their consumer.
+    fn keep(&mut self, more: &[u8]) {
+        let bytes = [self.bytes(), more].concat();
+        *self = Rest::Own { bytes, at: 0 };
     }
 
     /// The body bytes at the beginning; `None` where there was only framing.

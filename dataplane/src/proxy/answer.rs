@@ -1,6 +1,6 @@
 //! The answer of another sidecar on its way to the client.
 
-use super::attempt::{Failed, call_failed};
+use super::attempt::Failed;
 use super::hop::Hop;
 use super::outbound::Outgoing;
 use crate::http1::sink::Sink;
@@ -38,8 +38,15 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
             None => &[],
         };
         self.out.answered(u16::try_from(answer.code).unwrap_or(0), began);
-        let ended = self.ended_at_once().await?;
-        self.tell(&answer, data, ended).await
+        match self.hop.next_at_hand().await {
+            None | Some(Ok(Next::Message)) => self.tell(&answer, data, false).await,
+            Some(Ok(Next::End(end))) if end.status == 0 => self.tell(&answer, data, true).await,
+            // what came is passed on, and then cut off: as if the end had come a moment later
+            Some(Ok(Next::End(end))) => {
+                self.tell(&answer, data, false).await.and(Err(truncated(&end.message)))
+            }
+            Some(Err(error)) => self.tell(&answer, data, false).await.and(Err(truncated(&error))),
+        }
     }
 
     /// The one message of a unary answer.
@@ -101,16 +108,6 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
         }
         self.flush().await?;
         Ok(ended)
-    }
-
-    /// Looks whether the call ended with its first message: then the length of the answer is known.
-    async fn ended_at_once(&mut self) -> Result<bool, Failed> {
-        match self.hop.next_at_hand().await {
-            None | Some(Ok(Next::Message)) => Ok(false),
-            Some(Ok(Next::End(end))) if end.status == 0 => Ok(true),
-            Some(Ok(Next::End(end))) => Err(ended(end)),
-            Some(Err(error)) => Err(call_failed(&error)),
-        }
     }
 
     /// A gRPC app's error, as JSON.

@@ -107,10 +107,9 @@ async fn connect(out: &Outgoing<'_>, endpoint: SocketAddr) -> Result<Checkout, F
 fn unreachable(endpoint: SocketAddr, error: &DialError) -> String {
     match error {
         DialError::Connect { message, .. } => {
-            let message = crate::app::system_text(message);
-            format!(
-                "connection error: desc = \"transport: Error while dialing: dial tcp {endpoint}: connect: {message}\""
-            )
+            let dial = format!("dial tcp {endpoint}: ");
+            let cause = crate::app::system_text(message.strip_prefix(&dial).unwrap_or(message));
+            format!("connection error: desc = \"transport: Error while dialing: {dial}connect: {cause}\"")
         }
         error => format!("connection error: desc = \"transport: {error}\""),
     }
@@ -197,23 +196,21 @@ async fn upload(
     Err(Failed::here(client_left(&out.status, body).await))
 }
 
-/// Waits until the client is gone. A client that ends its side before the answer has begun still gets its answer; one
-/// that ends it in the middle of the answer has left.
+/// Waits until the client is gone. One that only finished sending, before its answer began, still gets the answer; one
+/// that ends its side in the middle of the answer has left.
 pub(super) async fn client_left(status: &Cell<u16>, body: &mut Body<'_>) -> Failure {
-    let mut half_closed = false;
-    let why = poll_fn(|cx| {
-        if let Poll::Ready(error) = body.poll_gone(cx) {
-            return Poll::Ready(error.to_string());
-        }
-        let answering = status.get() != 0;
-        half_closed |= body.client_ended() && !answering;
-        if body.client_ended() && answering && !half_closed {
-            return Poll::Ready("the client closed its connection".into());
-        }
-        Poll::Pending
-    })
-    .await;
-    Failure::new(Kind::ClientGone, why)
+    let ended = poll_fn(|cx| match body.poll_gone(cx) {
+        Poll::Ready(error) => Poll::Ready(Err(error)),
+        Poll::Pending if body.client_ended() => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    });
+    if let Err(error) = ended.await {
+        return Failure::new(Kind::ClientGone, error.to_string());
+    }
+    if status.get() == 0 {
+        body.client_left().await;
+    }
+    Failure::new(Kind::ClientGone, "the client closed its connection")
 }
 
 /// The first message of the answer.

@@ -50,6 +50,7 @@ pub(crate) async fn invoke(
     if let Err(failure) = told {
         record.failure = Some(failure.kind);
         if !answer.has_begun() && failure.kind != Kind::ClientGone {
+            body.discard_at_hand().await;
             keep.set(keep.get() && !body.is_left_unread());
             let date = date();
             record.status = respond::failure(answer, &client.asked(&date), &failure, &id);
@@ -167,7 +168,10 @@ fn given_up(out: &Outgoing<'_>, failure: Failure, made: u32, why: Stop) -> Failu
         Stop::NotReplayable => out.shard.metrics.retry("not_replayable"),
         Stop::Budget => out.shard.metrics.retry("no_budget"),
     }
-    if made > 1 { failure.after_retries(&out.target.app.app_id, made - 1) } else { failure }
+    if made > 1 && why != Stop::Final {
+        return failure.after_retries(&out.target.app.app_id, made - 1);
+    }
+    failure
 }
 
 fn pick(out: &Outgoing<'_>, tried: &[SocketAddr]) -> Result<SocketAddr, Failure> {
@@ -189,12 +193,13 @@ pub(super) async fn present<T, E: From<Failure>>(
     body: &mut Body<'_>,
     what: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let mut what = pin!(what);
+    let (mut what, unanswered) = (pin!(what), Cell::new(0));
+    let mut gone = pin!(attempt::client_left(&unanswered, body));
     poll_fn(|cx| {
         if let Poll::Ready(done) = what.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        body.poll_gone(cx).map(|error| Err(Failure::new(Kind::ClientGone, error.to_string()).into()))
+        gone.as_mut().poll(cx).map(|failure| Err(failure.into()))
     })
     .await
 }

@@ -77,7 +77,7 @@ impl AppRequest<'_> {
         match Response::parse(head, slots, &Limits { max_head: self.max_head }) {
             Ok(Head::Complete(response)) if response.status != 101 => Ok(response),
             Ok(Head::Complete(_)) => {
-                Err(Failure::new(Kind::Upgrade, "the app switched protocols, which was not asked for"))
+                Err(Failure::new(Kind::AppAnswer, "the app switched protocols, which was not asked for"))
             }
             Ok(Head::Partial) => {
                 Err(self.asked.malformed(&proto::http1::refusal::HeadError::TooLarge { flag: self.max_head }))

@@ -19,7 +19,7 @@ mod session;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::{IdentityError, Rejection, TlsError};
 pub use identity::Identity;

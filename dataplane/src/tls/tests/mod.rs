@@ -3,7 +3,7 @@
 mod cut;
 mod handshake;
 mod openssl;
-mod pki;
+pub(crate) mod pki;
 mod refused;
 mod rustls_peer;
 
