@@ -1,7 +1,7 @@
 use super::*;
 use crate::control::convert::full;
 use crate::control::{
-    Ack, Collect, FromControl, FromDataplane, Hello, Nack, Resolve, Snapshot as Message, from_control,
+    Ack, Collect, FromControl, FromDataplane, Hello, Nack, Resolve, Snapshot as Message, frame, from_control,
     from_dataplane,
 };
 use crate::rng::Rng;
@@ -298,5 +298,32 @@ fn whatever_happens_between_them_both_ends_agree_in_the_end() {
         }
         pair.publish(&Arc::new(wanted.clone()));
         assert_eq!(**pair.subscriber.current(), wanted, "seed {seed}");
+    }
+}
+
+/// Whatever arrives: an error, a refusal or a good picture, never a panic and never half a picture.
+#[test]
+fn damaged_messages_never_put_a_bad_picture_in_force() {
+    let mut wanted = picture(1);
+    wanted.routes.extend((0..20).map(|n| (app(&format!("a{n}")), found(1))));
+    let mut good = Vec::new();
+    frame::encode(&snapshot(full(&wanted)), &mut good).unwrap();
+    for seed in 0..3000 {
+        let (mut rng, mut bytes, mut subscriber) = (Rng::new(seed), good.clone(), Subscriber::new());
+        subscriber.connected(&About::default());
+        for _ in 0..=rng.below(4) {
+            let at = rng.below(bytes.len() as u64) as usize;
+            bytes[at] = rng.draw() as u8;
+        }
+        bytes.truncate(bytes.len() - rng.below(3) as usize);
+        let mut decoder = frame::Decoder::new();
+        decoder.push(&bytes);
+        while let Ok(Some(message)) = decoder.take() {
+            if let Ok(Heard::Candidate(candidate)) = subscriber.received(message) {
+                let _answer = subscriber.accept(candidate);
+            }
+        }
+        let current = subscriber.current();
+        assert!(current.version == 0 || !current.workload.app_id.is_empty(), "seed {seed}");
     }
 }
