@@ -33,6 +33,9 @@ pub(crate) struct Ours {
 #[serde(deny_unknown_fields)]
 struct Later {
     reason: String,
+    /// Only where ours meets a real daprd.
+    #[serde(default)]
+    mixed: bool,
     names: Vec<String>,
 }
 
@@ -41,16 +44,18 @@ struct Tables {
     later: Vec<Later>,
 }
 
-/// The exception of this case with these players, if any. A real daprd has none.
+/// The exception of this case with these players, if any. Two real daprds have none.
 pub(crate) fn of(name: &str, players: &Players) -> Option<Exception> {
     if players.are_daprd() {
         return None;
     }
     let tables = tables();
-    if let Some(later) = tables.later.iter().find(|l| l.names.iter().any(|n| covers(n, name))) {
+    let applies = |later: &&Later| !later.mixed || players.are_mixed();
+    let listed = |later: &&Later| later.names.iter().any(|n| covers(n, name));
+    if let Some(later) = tables.later.iter().filter(applies).find(listed) {
         return Some(Exception::Later(later.reason.clone()));
     }
-    let ours = tables.ours.get(name).filter(|_| players.are_ours())?;
+    let ours = tables.ours.get(name)?;
     Some(Exception::Ours(Box::new(ours.clone())))
 }
 
