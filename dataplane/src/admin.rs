@@ -23,6 +23,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
+use std::time::Duration;
+
+/// How long a request waits for the first snapshot: a data plane that was started again is connected to before it knows
+/// whom it serves.
+const FIRST_SNAPSHOT_TIME: Duration = Duration::from_secs(5);
 
 /// Which routes a listener has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +83,16 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surfa
     if path.raw.contains('%') && escape::decode(path.raw, false).is_err() {
         return refuse(answer, &HeadError::Malformed("invalid percent-encoding in the request target")).await;
     }
+    let served = shard.is_informed()
+        || is_about_health(path.raw)
+        || shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
+    let view = shard.view();
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
     let keep = Cell::new(request.keeps_alive() && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
-    match route(shard, &view, &request, &path, surface) {
+    let route =
+        if served { route(shard, &view, &request, &path, surface) } else { Route::Answer(uninformed()) };
+    match route {
         Route::Invoke => {
             proxy::outbound::invoke(shard, &request, &path, &mut body, &mut answer, &keep, &mut record).await;
         }
@@ -210,6 +221,17 @@ fn has_token(view: &View, request: &Request<'_, '_>) -> bool {
     let given = request.headers.first(Known::DaprApiToken).unwrap_or_default();
     let differs = given.iter().zip(token.as_bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
     std::hint::black_box(differs) == 0 && given.len() == token.len()
+}
+
+/// What is answered at once, snapshot or not.
+fn is_about_health(path: &str) -> bool {
+    matches!(&*method::clean(path), "/v1.0/healthz" | "/v1.0/healthz/outbound")
+}
+
+/// Nothing is known of the token that a client must show, or of the own namespace.
+fn uninformed() -> Own {
+    let text = "{\"errorCode\":\"ERR_HEALTH_NOT_READY\",\"message\":\"dapr is not ready: the control process has sent no settings yet\"}";
+    Own { closes: true, ..Own::json(500, text) }
 }
 
 /// `GET /v1.0/healthz` (spec/invocation 5.1, corrections 15).

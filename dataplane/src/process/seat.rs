@@ -52,6 +52,9 @@ pub(super) struct Seat {
     pub(super) placement: Placement<Role>,
 }
 
+/// How long a connection of a peer waits for the first snapshot; what peers allow for connecting.
+const FIRST_SNAPSHOT_TIME: Duration = Duration::from_secs(5);
+
 /// One shard's names: those of all.
 struct Shared(Arc<dyn NamesEverywhere>);
 
@@ -163,9 +166,10 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
 /// Serves the connection of another sidecar to its end.
 async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving) {
     let _open = shard.metrics.hold(Level::PeerConnections);
+    let informed = shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
     let view = shard.view();
     let mtls = view.snapshot.workload.mtls;
-    if !shard.common.configured.load(Relaxed) || (mtls && view.identity.is_none()) {
+    if !informed || (mtls && view.identity.is_none()) {
         return stream.abort(); // nobody may call before it is known who may
     }
     let identity = view.identity.clone().filter(|_| mtls);

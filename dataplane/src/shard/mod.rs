@@ -139,6 +139,16 @@ impl Shard {
         self.applied.after(self.applied.count()).await;
     }
 
+    /// Whether this shard has a snapshot.
+    pub(crate) fn is_informed(&self) -> bool {
+        self.applied.count() > 0
+    }
+
+    /// Waits until this shard has a snapshot; `false` when it has none by then.
+    pub(crate) async fn is_informed_by(&self, by: rt::Tick) -> bool {
+        self.is_informed() || rt::within(by, self.applied.after(0)).await.is_some()
+    }
+
     /// A name was answered.
     pub fn resolved(&self, app: &AppRef, route: &Arc<Route>) {
         if let Some(question) = self.asked.borrow_mut().remove(app) {

@@ -5,6 +5,8 @@
 //! | [`sidecar`] | `outrigger` or a real `daprd` as a process: free ports, private folder, readiness, captured output, gone on drop |
 //! | [`http1`] | a raw-byte HTTP/1 client and a scripted raw-byte HTTP/1 app |
 //! | [`h2app`], [`peer`] | an HTTP/2 app without TLS, a gRPC peer with scripted answers (on the `h2` crate) |
+//! | [`ground`] | sidecars of ours that share a registry, and what they say about themselves |
+//! | [`echo`], [`load`], [`pattern`] | an app that answers with what it got, a steady load that compares, bytes of any length that show a mistake |
 //! | [`mdns`] | a responder that leads names to ports in daprd's record shape |
 //! | [`ca`] | a test authority |
 //! | [`netns`] | a network namespace of the test's own |
@@ -18,11 +20,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod ca;
+pub mod echo;
+pub mod ground;
 pub mod h2app;
 pub mod harness;
 pub mod http1;
+pub mod load;
 pub mod mdns;
 pub mod netns;
+pub mod pattern;
 pub mod peer;
 pub mod port;
 pub mod program;
