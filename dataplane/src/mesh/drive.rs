@@ -8,6 +8,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+/// Steps without a wait after which the shard's other tasks have their turn, whatever one peer sends.
+const STREAK: u32 = 16;
+
 /// What the driver woke up for.
 enum Step {
     Chunk(Chunk),
@@ -24,8 +27,18 @@ pub(super) async fn drive(
     mut news: impl FnMut(&Rc<Link>, Event),
 ) -> LinkEnd {
     let mut give_up = Tick::NEVER;
+    let mut streak = 0;
     let end = loop {
-        let done = match poll_fn(|cx| poll_step(&link, &mut reader, give_up, cx)).await {
+        if streak == STREAK {
+            rt::yield_now().await;
+            streak = 0;
+        }
+        let step = poll_fn(|cx| {
+            let step = poll_step(&link, &mut reader, give_up, cx);
+            streak = if step.is_ready() { streak + 1 } else { 0 };
+            step
+        });
+        let done = match step.await {
             Step::Chunk(mut chunk) => on_chunk(&link, &mut chunk),
             Step::Go => {
                 link.touch(&mut link.inner());

@@ -4,6 +4,7 @@ mod floods;
 mod flow;
 mod h2_peer;
 mod life;
+mod mutation;
 mod rules;
 mod simulation;
 mod wire;
