@@ -28,29 +28,47 @@ struct Budget {
     system_calls: Option<f64>,
 }
 
-/// Measures and compares with the file.
+/// Measures and compares with the file. What is missed must be missed in a second run as well: the machine may have been at something
+/// else for the whole of the first.
 pub(crate) fn check(quick: bool) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("budgets.json");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let budgets: Budgets = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    let (rounds, length) = if quick { (3, Duration::from_millis(1500)) } else { (7, Duration::from_secs(3)) };
-    let results = compare::run(&Plan { rounds, length, pinned: true, latency: false, daprd: false })?;
-    println!("{}", report::text(&results));
-    let missed = missed(&budgets, &results)?;
+    let mut missed = measure(&budgets, quick)?;
+    if !missed.is_empty() {
+        println!("missed, measured again:\n{}", lines(&missed));
+        let again = measure(&budgets, quick)?;
+        missed.retain(|(what, ..)| again.iter().any(|(other, ..)| other == what));
+    }
     if missed.is_empty() {
         println!("every budget is kept");
         return Ok(());
     }
-    Err(format!("{} of the budgets in {} missed:\n{}", missed.len(), path.display(), missed.join("\n")))
+    Err(format!("{} of the budgets in {} missed twice:\n{}", missed.len(), path.display(), lines(&missed)))
 }
 
-fn missed(budgets: &Budgets, results: &Results) -> Result<Vec<String>, String> {
+/// A budget's name, what was measured, what it allows.
+type Missed = (String, f64, f64);
+
+fn lines(missed: &[Missed]) -> String {
+    let line = |(what, is, most): &Missed| format!("  {what}: {is:.2}, budget {most:.2}");
+    missed.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn measure(budgets: &Budgets, quick: bool) -> Result<Vec<Missed>, String> {
+    let (rounds, length) = if quick { (3, Duration::from_millis(1500)) } else { (7, Duration::from_secs(3)) };
+    let results = compare::run(&Plan { rounds, length, pinned: true, latency: false, daprd: false })?;
+    println!("{}", report::text(&results));
+    missed(budgets, &results)
+}
+
+fn missed(budgets: &Budgets, results: &Results) -> Result<Vec<Missed>, String> {
     let column = |name| results.column(name).ok_or(format!("no {name} pair was measured"));
     let (ours, base) = (column("outrigger")?, column("haproxy")?);
     let mut missed = Vec::new();
     let mut hold = |what: String, is: f64, most: f64| {
         if is > most {
-            missed.push(format!("  {what}: {is:.2}, budget {most:.2}"));
+            missed.push((what, is, most));
         }
     };
     for budget in &budgets.scenarios {

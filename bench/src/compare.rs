@@ -98,9 +98,12 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     }
     let app = App::start()?;
     let mut pairs = vec![peers::haproxy(&app)?, peers::outrigger(&app)?];
-    match peers::daprd(&app).filter(|_| plan.daprd) {
-        Some(pair) => pairs.push(pair?),
-        None => eprintln!("SKIPPED the daprd pair: OUTRIGGER_PEERS names no folder with daprd and sentry"),
+    match plan.daprd.then(|| peers::daprd(&app)) {
+        None => {}
+        Some(Some(pair)) => pairs.push(pair?),
+        Some(None) => {
+            eprintln!("SKIPPED the daprd pair: OUTRIGGER_PEERS names no folder with daprd and sentry")
+        }
     }
     let idle: Vec<Memory> = pairs.iter().map(larger).collect();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); pairs.len()];
