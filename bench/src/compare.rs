@@ -59,6 +59,8 @@ pub(crate) struct Cell {
     pub(crate) turns: Vec<Turn>,
     /// Calls a request of caller and callee; `None` where strace may not count.
     pub(crate) system_calls: Option<(f64, f64)>,
+    /// Instructions a request of both sidecars together; `None` where the machine does not count them.
+    pub(crate) instructions: Option<f64>,
     /// At half of the load that HAProxy carried.
     pub(crate) half_load: Option<Outcome>,
 }
@@ -136,7 +138,13 @@ fn larger(pair: &Pair) -> Memory {
 fn measure(plan: &Plan, pairs: &[Pair], scenario: Scenario) -> Result<Vec<Cell>, String> {
     let mut cells: Vec<Cell> = pairs
         .iter()
-        .map(|_| Cell { scenario, turns: Vec::new(), system_calls: None, half_load: None })
+        .map(|_| Cell {
+            scenario,
+            turns: Vec::new(),
+            system_calls: None,
+            instructions: None,
+            half_load: None,
+        })
         .collect();
     // a turn that nobody counts: connections, caches, heaps
     for pair in pairs {
@@ -155,6 +163,7 @@ fn measure(plan: &Plan, pairs: &[Pair], scenario: Scenario) -> Result<Vec<Cell>,
     let half = cells.first().map(|c| median(c.turns.iter().map(|t| t.load.per_second)) / 2.0);
     for (pair, cell) in pairs.iter().zip(&mut cells) {
         cell.system_calls = system_calls(plan.length, pair, scenario)?;
+        cell.instructions = instructions(plan.length, pair, scenario)?;
         if let Some(rate) = half.filter(|_| plan.latency) {
             cell.half_load = Some(drive(
                 plan.length,
@@ -190,7 +199,7 @@ fn drive(
     connections: usize,
     rate: Option<f64>,
 ) -> Result<Outcome, String> {
-    let plan = load::Plan { target, path: path.to_owned(), connections, rate, length };
+    let plan = load::Plan { target, path: path.to_owned(), connections, rate, length, grpc: None };
     let outcome = load::run(&plan).map_err(|e| format!("{target}{path}: {e}"))?;
     match &outcome.first_error {
         Some(e) => Err(format!(
@@ -214,6 +223,18 @@ fn system_calls(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Opt
     let (Some(caller), Some(callee)) = (caller.calls(), callee.calls()) else { return Ok(None) };
     let requests = load.requests.max(1) as f64;
     Ok(Some((caller as f64 / requests, callee as f64 / requests)))
+}
+
+/// Nobody is asked twice: a machine that counts none for one pair counts none at all.
+fn instructions(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<f64>, String> {
+    if !host::counts_instructions() {
+        return Ok(None);
+    }
+    let mut ids = pair.caller.all();
+    ids.extend(pair.callee.all());
+    let Some(counter) = host::Instructions::attach(&ids) else { return Ok(None) };
+    let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
+    Ok(counter.count().map(|n| n as f64 / load.requests.max(1) as f64))
 }
 
 /// The middle of the values; 0 of none.

@@ -117,6 +117,38 @@ impl Strace {
     }
 }
 
+/// Whether `perf stat` counts instructions on this machine.
+pub(crate) fn counts_instructions() -> bool {
+    let run = Command::new("perf").args(["stat", "-x,", "-e", "instructions", "true"]).output();
+    run.is_ok_and(|out| first_number(&String::from_utf8_lossy(&out.stderr)).is_some())
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.split(',').next()?.parse().ok())
+}
+
+/// Counts the instructions of processes from its start to its end.
+pub(crate) struct Instructions {
+    child: Child,
+}
+
+impl Instructions {
+    pub(crate) fn attach(ids: &[u32]) -> Option<Instructions> {
+        let list = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let mut command = Command::new("perf");
+        command
+            .args(["stat", "-x,", "-e", "instructions", "-p", &list])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command.spawn().ok().map(|child| Instructions { child })
+    }
+
+    pub(crate) fn count(self) -> Option<u64> {
+        rig::sidecar::send_signal(i32::try_from(self.child.id()).ok()?, 2);
+        first_number(&String::from_utf8_lossy(&self.child.wait_with_output().ok()?.stderr))
+    }
+}
+
 /// Pins this process, and what it starts from now on, to one core.
 pub(crate) fn pin_to_one_core() -> Result<usize, String> {
     let core = std::thread::available_parallelism().map_or(0, |n| n.get() - 1);

@@ -3,7 +3,7 @@
 //! On a schedule the latency counts from the moment a request was due, not from the moment it could be sent: a stalled server cannot
 //! hide its stall by holding back the load (coordinated omission).
 
-use crate::reply::Reply;
+use crate::wire::Wire;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -12,8 +12,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 /// What to do.
@@ -25,6 +23,8 @@ pub(crate) struct Plan {
     /// Requests per second in all; `None` is a closed loop.
     pub(crate) rate: Option<f64>,
     pub(crate) length: Duration,
+    /// The message of a gRPC call; `None` is HTTP/1.
+    pub(crate) grpc: Option<Vec<u8>>,
 }
 
 /// What came of it. Latencies in microseconds.
@@ -96,17 +96,16 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
 
 async fn connection(plan: Plan, number: usize, begin: Instant, tally: Rc<RefCell<Tally>>) {
     let end = begin + plan.length;
-    let request =
-        format!("GET {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", plan.path);
     let mut sent = 0u32;
     while Instant::now() < end {
-        let Ok(mut stream) = TcpStream::connect(plan.target).await else {
-            tally.borrow_mut().failed("connection refused".to_owned());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
+        let mut wire = match Wire::open(&plan).await {
+            Ok(wire) => wire,
+            Err(e) => {
+                tally.borrow_mut().failed(format!("connecting: {e}"));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
         };
-        let _ = stream.set_nodelay(true);
-        let mut reply = Reply::default();
         while let Some(due) = next_due(&plan, number, sent, begin).filter(|due| *due < end) {
             wait_until(due).await;
             sent += 1;
@@ -114,7 +113,7 @@ async fn connection(plan: Plan, number: usize, begin: Instant, tally: Rc<RefCell
             if due >= end {
                 return;
             }
-            match exchange(&mut stream, request.as_bytes(), &mut reply).await {
+            match wire.call().await {
                 Ok(200) => record(&tally, due),
                 Ok(status) => tally.borrow_mut().failed(format!("status {status}")),
                 Err(e) => {
@@ -144,20 +143,5 @@ fn next_due(plan: &Plan, number: usize, sent: u32, begin: Instant) -> Option<Ins
 async fn wait_until(due: Instant) {
     if due > Instant::now() {
         tokio::time::sleep_until(due.into()).await;
-    }
-}
-
-async fn exchange(stream: &mut TcpStream, request: &[u8], reply: &mut Reply) -> io::Result<u16> {
-    stream.write_all(request).await?;
-    let mut buffer = [0; 65536];
-    loop {
-        let n = stream.read(&mut buffer).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let status = reply.feed(buffer.get(..n).unwrap_or_default()).map_err(io::Error::other)?;
-        if let Some(status) = status {
-            return Ok(status);
-        }
     }
 }

@@ -8,6 +8,7 @@ mod load;
 mod peers;
 mod reply;
 mod report;
+mod wire;
 
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -55,6 +56,12 @@ struct LoadArgs {
     /// How long.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Unary gRPC calls without TLS instead of HTTP/1; PATH is /package.Service/Method.
+    #[arg(long)]
+    grpc: bool,
+    /// File with the encoded message of a gRPC call; without it the message is empty.
+    #[arg(long, requires = "grpc")]
+    message: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -86,7 +93,10 @@ fn main() {
 }
 
 fn load_once(args: &LoadArgs) -> Result<(), String> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()));
+    let message = args.message.as_ref().map(read).transpose()?.unwrap_or_default();
     let plan = load::Plan {
+        grpc: args.grpc.then_some(message),
         target: args.target,
         path: args.path.clone(),
         connections: args.connections,

@@ -60,6 +60,11 @@ fn costs(out: &mut String, results: &Results) {
     table(out, "system calls (each)", &results.columns, |_, cell| {
         cell.system_calls.map_or("-".to_owned(), |(a, b)| format!("{a:.2} + {b:.2}"))
     });
+    if results.columns.iter().any(|c| c.cells.iter().any(|cell| cell.instructions.is_some())) {
+        table(out, "instructions (both)", &results.columns, |_, cell| {
+            cell.instructions.map_or("-".to_owned(), |n| format!("{n:.0}"))
+        });
+    }
     table(out, "requests per second", &results.columns, |_, cell| {
         format!("{:.0}", median(cell.turns.iter().map(|t| t.load.per_second)))
     });
