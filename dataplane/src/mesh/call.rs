@@ -7,7 +7,7 @@ use crate::rt::{self, Tick};
 use crate::tls::PeerIdentity;
 use proto::grpc::frame::{self, FrameError, PREFIX};
 use proto::grpc::{metadata, status::Code};
-use proto::http2::{Code as Http2Code, Fields, Literal, Slot};
+use proto::http2::{Code as Http2Code, Fields, Literal, NotStarted, Slot};
 use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -43,8 +43,8 @@ impl GrpcEnd {
 #[derive(Debug)]
 pub struct Call {
     link: Rc<Link>,
-    /// `None` if the stream could not be started, or is given back.
-    slot: Option<Slot>,
+    /// The stream, or why it was not started.
+    slot: Result<Slot, NotStarted>,
     /// The request's head at the callee; the answer's at the caller, once it came.
     head: Fields,
     /// The callee has sent the head of its answer.
@@ -72,7 +72,10 @@ impl Call {
         let slot = {
             let inner = &mut *link.inner();
             let (block, path) = inner.request(path);
-            let slot = block.and_then(|block| inner.conn.start(block, path, &literals(fields)).ok());
+            let slot = match block {
+                Some(block) => inner.conn.start(block, path, &literals(fields)),
+                None => Err(NotStarted::Draining),
+            };
             link.touch(inner);
             slot
         };
@@ -83,7 +86,7 @@ impl Call {
     pub(super) fn opened(link: &Rc<Link>, slot: Slot) -> Call {
         let head = link.inner().conn.take_head(slot);
         let (features, peer) = (link.features(), link.peer());
-        Call { link: Rc::clone(link), slot: Some(slot), head, responded: false, features, peer }
+        Call { link: Rc::clone(link), slot: Ok(slot), head, responded: false, features, peer }
     }
 
     /// What the other end announced.
@@ -110,7 +113,7 @@ impl Call {
 
     /// The fields of the answer's trailers, once the call has ended.
     pub fn trailers(&self) -> Vec<(String, Vec<u8>)> {
-        let Some(slot) = self.slot else { return Vec::new() };
+        let Ok(slot) = self.slot else { return Vec::new() };
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         self.link.inner().conn.trailers(slot).iter().map(|f| (text(f.name), f.value.to_vec())).collect()
     }
@@ -126,7 +129,7 @@ impl Call {
     /// # Errors
     /// The call has failed, or the peer takes nothing more ([`CallError::Finished`]).
     pub fn write(&mut self, end: bool, f: impl FnOnce(&mut Vec<u8>)) -> Result<(), CallError> {
-        let slot = self.slot.ok_or(NOT_STARTED)?;
+        let slot = self.slot.map_err(not_started)?;
         let link = &*self.link;
         let inner = &mut *link.inner();
         check(link, inner, slot)?;
@@ -152,7 +155,7 @@ impl Call {
 
     /// [`Call::writable`] for hand-written futures.
     pub fn poll_writable(&mut self, by: Tick, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        let Some(slot) = self.slot else { return Poll::Ready(Err(NOT_STARTED)) };
+        let slot = self.slot.map_err(not_started)?;
         let inner = &mut *self.link.inner();
         check(&self.link, inner, slot)?;
         if inner.conn.has_room(slot) {
@@ -171,7 +174,7 @@ impl Call {
 
     /// [`Call::next`] for hand-written futures.
     pub fn poll_next(&mut self, by: Tick, cx: &mut Context<'_>) -> Poll<Result<Next, CallError>> {
-        let Some(slot) = self.slot else { return Poll::Ready(Err(NOT_STARTED)) };
+        let slot = self.slot.map_err(not_started)?;
         let inner = &mut *self.link.inner();
         let wanted = match step(&mut self.head, inner, slot, self.link.limits.max_message) {
             Step::Ready(next) => return Poll::Ready(Ok(next)),
@@ -190,7 +193,10 @@ impl Call {
     /// Ready when the call has failed: the other end reset it, or the connection ended. For who has nothing else to wait
     /// for.
     pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<CallError> {
-        let Some(slot) = self.slot else { return Poll::Ready(NOT_STARTED) };
+        let slot = match self.slot {
+            Ok(slot) => slot,
+            Err(why) => return Poll::Ready(not_started(why)),
+        };
         let inner = &mut *self.link.inner();
         match check(&self.link, inner, slot) {
             Ok(()) => self.pend(inner, slot, Tick::NEVER, cx),
@@ -209,7 +215,7 @@ impl Call {
 
     /// Hands the first whole message to `f` and gives its bytes back to the peer's windows. `None` if there is none.
     pub fn take<R>(&mut self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let slot = self.slot?;
+        let slot = self.slot.ok()?;
         let lent = self.link.inner().conn.lend(slot);
         let received = lent.0.get(lent.1..).unwrap_or_default();
         let whole = frame::split(received, self.link.limits.max_message).ok().flatten();
@@ -229,7 +235,7 @@ impl Call {
     }
 
     fn reset_with(&mut self, code: Http2Code) {
-        if let Some(slot) = self.slot {
+        if let Ok(slot) = self.slot {
             let inner = &mut *self.link.inner();
             inner.conn.reset(slot, code);
             self.link.touch(inner);
@@ -243,7 +249,7 @@ impl Call {
 
     /// Callee: sends the head of the answer with more fields.
     pub fn respond_with(&mut self, fields: &[(&str, &[u8])]) {
-        let Some(slot) = self.slot else { return };
+        let Ok(slot) = self.slot else { return };
         if std::mem::replace(&mut self.responded, true) {
             return;
         }
@@ -260,7 +266,7 @@ impl Call {
 
     /// Callee: ends the call with a status and more trailers.
     pub fn finish_with(mut self, status: u8, message: &str, trailers: &[(&str, &[u8])]) {
-        let Some(slot) = self.slot else { return };
+        let Ok(slot) = self.slot else { return };
         let inner = &mut *self.link.inner();
         let block = if self.responded { None } else { inner.blocks.head };
         self.responded = true;
@@ -279,7 +285,7 @@ impl Call {
 
     /// Callee: refuses what is no gRPC request, with an HTTP status and a gRPC one (vectors callee/wire/…).
     pub(super) fn refuse(self, http: &str, status: Code, message: &str) {
-        let Some(slot) = self.slot else { return };
+        let Ok(slot) = self.slot else { return };
         let (code, text) = (status.0.to_string(), encoded(message));
         let fields = [
             (":status", http.as_bytes()),
@@ -295,7 +301,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
+        if let Ok(slot) = self.slot {
             let inner = &mut *self.link.inner();
             inner.waiters.take(slot);
             inner.conn.put_head(slot, std::mem::take(&mut self.head));
@@ -305,7 +311,16 @@ impl Drop for Call {
     }
 }
 
-const NOT_STARTED: CallError = CallError::Unprocessed { why: "the connection takes no more calls" };
+fn not_started(why: NotStarted) -> CallError {
+    match why {
+        NotStarted::TooLarge => {
+            let text = "the metadata is larger than the peer accepts".into();
+            CallError::Message { status: Code::RESOURCE_EXHAUSTED, text }
+        }
+        _ => CallError::Unprocessed { why: "the connection takes no more calls" },
+    }
+}
+
 /// Most bytes of an encoded `grpc-message`: what is longer is cut, so that trailers fit any peer's header list.
 const MAX_MESSAGE: usize = 4096;
 

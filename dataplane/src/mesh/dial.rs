@@ -56,6 +56,8 @@ pub enum DialError {
         /// During this.
         phase: Phase,
     },
+    /// Too many calls wait for a connection to this peer already.
+    Crowded,
     /// The mesh is closed.
     Closed,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for DialError {
                 f.write_str("timed out waiting for the peer's SETTINGS")
             }
             DialError::TimedOut { phase: Phase::Room } => f.write_str("timed out waiting for a free stream"),
+            DialError::Crowded => f.write_str("too many calls wait for a connection to the peer"),
             DialError::Closed => f.write_str("the mesh is closed"),
         }
     }
@@ -205,7 +208,7 @@ impl Settled {
 fn on_event(link: &Rc<Link>, event: Event, settled: &Settled, owner: &Weak<Peer>) {
     match event {
         Event::Ready => settled.set(Ok(())),
-        Event::Room => owner.upgrade().into_iter().for_each(|peer| peer.wake()),
+        Event::Room => owner.upgrade().into_iter().for_each(|peer| peer.offer()),
         Event::Draining | Event::Over => owner.upgrade().into_iter().for_each(|peer| peer.remove(link)),
         Event::Opened(_) | Event::Progress(_) => {}
     }

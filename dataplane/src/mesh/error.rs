@@ -31,7 +31,8 @@ pub enum CallError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The peer's message is compressed or not a gRPC message; the call was reset.
+    /// A message of this call cannot travel: the peer's is compressed or no gRPC message and the call was reset, or our
+    /// metadata is too large for the peer.
     Message {
         /// The status the call ends with.
         status: Code,

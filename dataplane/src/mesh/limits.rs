@@ -15,6 +15,8 @@ pub struct MeshLimits {
     pub connections: usize,
     /// Calls at once on one connection to a peer that allows more. Default 2048, as daprd.
     pub calls: usize,
+    /// Calls that wait for a connection to one peer; more fail at once. Default 4096.
+    pub waiting: usize,
     /// How long a dial may take with TLS and SETTINGS, whoever waits for it. Default 10 s.
     pub dial: Duration,
     /// How long the last bytes of a connection may take. Default 1 s.
@@ -28,6 +30,7 @@ impl Default for MeshLimits {
             max_message: (4 << 20) + (64 << 10),
             connections: 8,
             calls: 2048,
+            waiting: 4096,
             dial: Duration::from_secs(10),
             close: Duration::from_secs(1),
         }

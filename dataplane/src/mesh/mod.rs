@@ -20,6 +20,7 @@ mod error;
 mod limits;
 mod link;
 mod pool;
+mod queue;
 mod serve;
 
 pub use call::{Call, GrpcEnd, Next};

@@ -4,6 +4,7 @@ use super::call::Call;
 use super::dial::{DialError, Flight, Phase, take_off};
 use super::limits::MeshLimits;
 use super::link::{Features, Link};
+use super::queue::Queue;
 use crate::rt::{self, Tick};
 use crate::tls::Identity;
 use proto::spiffe::SpiffeId;
@@ -14,7 +15,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// Whom a connection leads to. Address and identity together: a warm connection never carries a call for another
 /// workload, and a dial that finds the wrong one hinders nobody else.
@@ -104,12 +105,9 @@ impl Mesh {
         if let Some(checkout) = self.at_hand(to) {
             return Ok(checkout);
         }
-        let mut joined = None;
-        let mut seen = 0;
-        let found = rt::within(by, poll_fn(|cx| self.poll_checkout(to, &mut joined, &mut seen, cx))).await;
-        found.unwrap_or_else(|| {
-            Err(DialError::TimedOut { phase: joined.map_or(Phase::Room, |f| f.phase.get()) })
-        })
+        let mut wait = Wait::default();
+        let found = rt::within(by, poll_fn(|cx| self.poll_checkout(to, &mut wait, cx))).await;
+        found.unwrap_or_else(|| Err(DialError::TimedOut { phase: wait.phase() }))
     }
 
     fn at_hand(&self, to: &PeerKey) -> Option<Checkout> {
@@ -121,23 +119,30 @@ impl Mesh {
     fn poll_checkout(
         &self,
         to: &PeerKey,
-        joined: &mut Option<Rc<Flight>>,
-        seen: &mut u64,
+        wait: &mut Wait,
         cx: &Context<'_>,
     ) -> Poll<Result<Checkout, DialError>> {
         if self.0.closed.get() {
             return Poll::Ready(Err(DialError::Closed));
         }
+        let failure = wait.failure();
+        if let Some(checkout) = self.at_hand(to) {
+            wait.over();
+            return Poll::Ready(Ok(checkout));
+        }
         // before the peer is looked up: one that could not be dialled has been forgotten
-        if let Some(Err(error)) = joined.as_ref().and_then(|flight| flight.outcome.borrow().clone()) {
+        if let Some(error) = failure.filter(|_| wait.has_no_connection()) {
+            wait.over();
             return Poll::Ready(Err(error));
         }
         let peer = self.peer(to);
-        if let Some(checkout) = peer.checkout() {
-            return Poll::Ready(Ok(checkout));
+        if wait.failure().is_none() {
+            wait.flight = peer.dial(&self.0);
         }
-        *joined = peer.dial(&self.0);
-        peer.wait(seen, cx);
+        if wait.is_new(&peer) && peer.queue.len() >= self.0.limits.waiting {
+            return Poll::Ready(Err(DialError::Crowded));
+        }
+        wait.on(peer, cx);
         Poll::Pending
     }
 
@@ -151,8 +156,7 @@ impl Mesh {
             key: to.clone(),
             links: RefCell::default(),
             flight: RefCell::default(),
-            waiting: RefCell::default(),
-            round: Cell::new(1),
+            queue: Queue::default(),
             owner: Rc::downgrade(&self.0),
         });
         here.push(Rc::clone(&peer));
@@ -171,7 +175,7 @@ impl Mesh {
         for peer in peers {
             let links = peer.links.take();
             links.iter().for_each(|link| link.shutdown());
-            peer.wake();
+            peer.wake_all();
         }
     }
 }
@@ -188,9 +192,8 @@ pub(super) struct Peer {
     /// Connections that take calls.
     links: RefCell<Vec<Rc<Link>>>,
     flight: RefCell<Option<Rc<Flight>>>,
-    /// Who waits for room or for the dial. All are woken together, then a new round begins.
-    waiting: RefCell<Vec<Waker>>,
-    round: Cell<u64>,
+    /// Who waits for room or for the dial.
+    queue: Queue,
     owner: Weak<Shared>,
 }
 
@@ -213,18 +216,19 @@ impl Peer {
         flight.clone()
     }
 
-    fn wait(&self, seen: &mut u64, cx: &Context<'_>) {
-        if *seen != self.round.get() {
-            *seen = self.round.get();
-            self.waiting.borrow_mut().push(cx.waker().clone());
+    /// Wakes as many of those who wait as there is room for, and sees to it that the next free stream is told.
+    pub(super) fn offer(&self) {
+        let links = self.links.borrow().clone();
+        let room = links.iter().map(|link| link.room()).sum();
+        self.queue.wake(room);
+        if self.queue.len() > 0 {
+            links.iter().for_each(|link| link.inner().conn.watch_room());
         }
     }
 
-    /// Wakes everybody who waits: there is room, or a dial ended.
-    pub(super) fn wake(&self) {
-        self.round.set(self.round.get() + 1);
-        let waiting = self.waiting.take();
-        waiting.into_iter().for_each(Waker::wake);
+    /// Wakes everybody who waits: the situation is another.
+    fn wake_all(&self) {
+        self.queue.wake(self.queue.len());
     }
 
     /// A dial succeeded.
@@ -239,15 +243,24 @@ impl Peer {
 
     /// The dial is over, one way or the other.
     pub(super) fn landed(self: &Rc<Self>) {
-        self.flight.take();
-        self.wake();
+        let flight = self.flight.take();
+        if flight.is_none_or(|flight| *flight.outcome.borrow() != Some(Ok(()))) {
+            self.wake_all();
+            return self.leave_if_unused();
+        }
+        self.offer();
+        if self.queue.len() > 0
+            && let Some(owner) = self.owner.upgrade()
+        {
+            self.dial(&owner); // the peer takes few streams: another connection for those who still wait
+        }
         self.leave_if_unused();
     }
 
     /// The connection takes no more calls.
     pub(super) fn remove(self: &Rc<Self>, link: &Rc<Link>) {
         self.links.borrow_mut().retain(|other| !Rc::ptr_eq(other, link));
-        self.wake();
+        self.wake_all();
         self.leave_if_unused();
     }
 
@@ -275,6 +288,65 @@ impl Peer {
             calls: links.iter().map(|link| link.inner().conn.open_streams()).sum(),
             dialing: self.flight.borrow().is_some(),
             features: links.first().map(|link| link.features()).unwrap_or_default(),
+        }
+    }
+}
+
+/// One who waits for a connection. Whoever stops waiting after being woken passes the wake on.
+#[derive(Default)]
+struct Wait {
+    peer: Option<Rc<Peer>>,
+    ticket: u64,
+    /// The dial it waits for too.
+    flight: Option<Rc<Flight>>,
+}
+
+impl Wait {
+    /// Why the dial failed.
+    fn failure(&self) -> Option<DialError> {
+        self.flight.as_ref()?.outcome.borrow().clone()?.err()
+    }
+
+    /// A failed dial is no reason to give up while there are connections that only have no room.
+    fn has_no_connection(&self) -> bool {
+        self.peer.as_ref().is_none_or(|peer| peer.links.borrow().is_empty())
+    }
+
+    fn is_new(&self, peer: &Rc<Peer>) -> bool {
+        self.peer.as_ref().is_none_or(|mine| !Rc::ptr_eq(mine, peer))
+    }
+
+    fn on(&mut self, peer: Rc<Peer>, cx: &Context<'_>) {
+        if self.is_new(&peer) {
+            self.over();
+        }
+        self.ticket = peer.queue.enter(self.ticket, cx);
+        self.peer = Some(peer);
+    }
+
+    /// Waits no longer.
+    fn over(&mut self) {
+        if let Some(peer) = self.peer.take() {
+            peer.queue.leave(self.ticket);
+        }
+        self.ticket = 0;
+    }
+
+    /// What it was waiting for.
+    fn phase(&self) -> Phase {
+        match &self.flight {
+            Some(flight) if flight.outcome.borrow().is_none() => flight.phase.get(),
+            _ => Phase::Room,
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer.take()
+            && !peer.queue.leave(self.ticket)
+        {
+            peer.offer();
         }
     }
 }
@@ -308,7 +380,7 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         if let Some(link) = &self.link {
             link.reserved.set(link.reserved.get().saturating_sub(1));
-            self.peer.wake();
+            self.peer.offer();
         }
     }
 }

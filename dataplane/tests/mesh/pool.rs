@@ -1,7 +1,7 @@
 //! How connections are shared.
 
 use super::common::*;
-use dataplane::mesh::{Mesh, MeshLimits};
+use dataplane::mesh::{DialError, Mesh, MeshLimits, Phase, Start};
 use dataplane::rt;
 use proto::http2::Limits;
 use std::time::Duration;
@@ -58,6 +58,40 @@ fn waiting_for_room_ends_at_its_deadline() {
         let _held = start(&mesh, &callee.key(), "/silent").await;
         let error = mesh.checkout(&callee.key(), soon_is(Duration::from_millis(50))).await.unwrap_err();
         assert_eq!(error.to_string(), "timed out waiting for a free stream");
+    });
+}
+
+#[test]
+fn those_who_give_up_waiting_leave_no_trace_and_pass_their_turn_on() {
+    on_both(|| async {
+        let http2 = Limits { concurrent_streams: 1, ..Limits::default() };
+        let callee = Callee::plain(MeshLimits { http2, ..MeshLimits::default() });
+        let mesh = Mesh::new(MeshLimits { connections: 1, waiting: 100, ..MeshLimits::default() });
+        let held = start(&mesh, &callee.key(), "/silent").await;
+        let (crowded, turned_away) = counter();
+        let (done, finished) = counter();
+        for i in 0..150u64 {
+            let (mesh, to) = (mesh.clone(), callee.key());
+            let (turned_away, finished) = (turned_away.clone(), finished.clone());
+            rt::spawn(async move {
+                // every other one gives up before there is room
+                let patience = Duration::from_millis(if i % 2 == 0 { 30 } else { 20_000 });
+                match mesh.checkout(&to, soon_is(patience)).await {
+                    Ok(checkout) if i % 4 == 1 => drop(checkout),
+                    Ok(checkout) => {
+                        let mut call = checkout.start(Start { path: "/echo", literals: &[] });
+                        assert_eq!(exchange(&mut call, &[b"x"]).await.unwrap().1.status, 0);
+                    }
+                    Err(DialError::Crowded) => turned_away(),
+                    Err(error) => assert_eq!(error, DialError::TimedOut { phase: Phase::Room }),
+                }
+                finished();
+            });
+        }
+        until("the impatient gave up", || done.get() >= 100).await;
+        assert_eq!(crowded.get(), 50);
+        drop(held);
+        until("everybody", || done.get() == 150).await;
     });
 }
 

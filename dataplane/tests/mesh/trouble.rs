@@ -106,6 +106,22 @@ fn an_answer_above_the_callers_limit_ends_the_call_there() {
 }
 
 #[test]
+fn metadata_above_the_peers_limit_is_not_sent_and_not_worth_another_try() {
+    on_both(|| async {
+        let http2 = proto::http2::Limits { header_list: 2000, ..Default::default() };
+        let callee = Callee::plain(MeshLimits { http2, ..MeshLimits::default() });
+        let mesh = Mesh::new(MeshLimits::default());
+        let checkout = mesh.checkout(&callee.key(), soon()).await.unwrap();
+        let long = [b'x'; 2000];
+        let mut call = checkout.start(dataplane::mesh::Start { path: "/echo", literals: &[("long", &long)] });
+        let error = call.write(true, |_| ()).unwrap_err();
+        assert_eq!(error.status().to_string(), "ResourceExhausted");
+        drop(call);
+        assert_eq!(ask(&mesh, &callee.key(), "/echo", b"").await.1.status, 0);
+    });
+}
+
+#[test]
 fn a_lost_connection_may_have_processed_what_was_sent() {
     on_both(|| async {
         let streams = Rc::new(RefCell::new(Vec::new()));
