@@ -84,7 +84,7 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surfa
         return refuse(answer, &HeadError::Malformed("invalid percent-encoding in the request target")).await;
     }
     let served = shard.is_informed()
-        || is_about_health(path.raw)
+        || (request.method == "GET" && is_about_health(path.raw))
         || shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
     let view = shard.view();
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);

@@ -7,6 +7,8 @@
 //! | [`h2app`], [`peer`] | an HTTP/2 app without TLS, a gRPC peer with scripted answers (on the `h2` crate) |
 //! | [`ground`] | sidecars of ours that share a registry, and what they say about themselves |
 //! | [`echo`], [`load`], [`pattern`] | an app that answers with what it got, a steady load that compares, bytes of any length that show a mistake |
+//! | [`tls`] | a client of the mesh port that shows any identity or none |
+//! | [`seccomp`] | a process that is refused a system call |
 //! | [`mdns`] | a responder that leads names to ports in daprd's record shape |
 //! | [`ca`] | a test authority |
 //! | [`netns`] | a network namespace of the test's own |
@@ -33,7 +35,9 @@ pub mod peer;
 pub mod port;
 pub mod program;
 pub mod scratch;
+pub mod seccomp;
 pub mod sidecar;
+pub mod tls;
 pub mod vectors;
 pub mod wait;
 

@@ -51,6 +51,7 @@ pub struct Launch {
     env: Vec<(String, String)>,
     ready: Ready,
     name: String,
+    refused: Option<(u32, i32)>,
 }
 
 impl Launch {
@@ -58,7 +59,7 @@ impl Launch {
     pub fn new(path: impl Into<PathBuf>) -> Launch {
         let path = path.into();
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Launch { path, args: Vec::new(), env: Vec::new(), ready: Ready::Started, name }
+        Launch { path, args: Vec::new(), env: Vec::new(), ready: Ready::Started, name, refused: None }
     }
 
     /// A sidecar that takes daprd's flags: `outrigger daprd …`, or the real `daprd`.
@@ -96,6 +97,12 @@ impl Launch {
         self
     }
 
+    /// Refuses it, and all below it, a system call with this error ([`crate::seccomp`]).
+    pub fn refused(mut self, call: u32, error: i32) -> Launch {
+        self.refused = Some((call, error));
+        self
+    }
+
     /// A name for messages.
     pub fn named(mut self, name: &str) -> Launch {
         self.name = name.to_owned();
@@ -125,6 +132,9 @@ impl Launch {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.process_group(0);
         die_with_this_thread(&mut command);
+        if let Some((call, error)) = self.refused {
+            crate::seccomp::refuse(&mut command, call, error);
+        }
         let alone = FORK.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", self.path.display()));
         drop(alone);
