@@ -27,11 +27,7 @@ pub struct Issued {
 impl Authority {
     /// A self-signed root.
     pub fn new(name: &str) -> Authority {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("a key");
+        let (params, key) = (authority_params(name), KeyPair::generate().expect("a key"));
         Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("a root") }
     }
 
@@ -75,16 +71,26 @@ impl Authority {
         }
     }
 
-    /// Writes `ca.crt`, `issuer.crt`, `issuer.key` as daprd's authority keeps them (the root issues itself).
+    /// Writes `ca.crt`, `issuer.crt`, `issuer.key` as daprd's authority keeps them: the root, and an issuer under it.
     pub fn write_issuer(&self, folder: &Path) -> PathBuf {
         std::fs::create_dir_all(folder).expect("the folder for the issuer");
         let write =
             |name: &str, text: String| std::fs::write(folder.join(name), text).expect("an issuer file");
+        let (params, key) = (authority_params("an issuer"), KeyPair::generate().expect("a key"));
+        let issuer = params.signed_by(&key, &self.issuer).expect("an issuer");
         write("ca.crt", self.pem());
-        write("issuer.crt", self.pem());
-        write("issuer.key", self.key_pem());
+        write("issuer.crt", issuer.pem());
+        write("issuer.key", key.serialize_pem());
         folder.to_owned()
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 impl Issued {
