@@ -3,6 +3,7 @@
 
 use crate::rt::{self, Segment, Segments, SendError, Writer};
 use proto::http1::framing::{BodyError, Framing, Outgoing};
+use proto::http1::head::Version;
 use std::future::poll_fn;
 
 /// Data up to this size is copied behind what is pending; larger pieces keep a segment of their own.
@@ -20,6 +21,8 @@ pub(crate) struct Sink<'c> {
     pending: Segments,
     tail: Vec<u8>,
     state: State,
+    /// The client speaks HTTP/1.0, and is answered in it.
+    old: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,12 @@ enum State {
 
 impl<'c> Sink<'c> {
     pub(crate) fn new(writer: &'c mut Writer) -> Sink<'c> {
-        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head }
+        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head, old: false }
+    }
+
+    /// Answers are written for a client of that version.
+    pub(crate) fn speaks(&mut self, version: Version) {
+        self.old = version == Version::Http10;
     }
 
     /// Where the head is to be appended.
@@ -45,6 +53,11 @@ impl<'c> Sink<'c> {
     /// The head is complete; a body framed so follows.
     pub(crate) fn begin(&mut self, framing: Framing) {
         debug_assert!(matches!(self.state, State::Head), "one head a message");
+        if self.old
+            && let Some(minor) = self.tail.get_mut("HTTP/1.".len())
+        {
+            *minor = b'0';
+        }
         self.state = State::Body(Outgoing::new(framing));
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn run(
     let began = Instant::now();
     out.shard.metrics.attempt_sent(&out.target.app.app_id);
     match streamed(out, checkout, body, replay, answer, began).await {
-        Err(failed) if failed.code == Code::UNIMPLEMENTED && !answer.has_begun() && replay.is_whole() => {
+        Err(failed) if failed.code == Code::UNIMPLEMENTED && !answer.has_begun() => {
             unary(out, endpoint, body, replay, answer).await
         }
         result => result,
@@ -234,7 +234,7 @@ async fn unary(
     replay: &mut Replay,
     answer: &mut Sink<'_>,
 ) -> Result<(), Failed> {
-    while !body.is_done() {
+    while replay.is_whole() && !body.is_done() {
         let piece = body.piece(Tick::NEVER).await.map_err(|e| Failed::here(body_failure(&e)))?;
         replay.keep(&out.shard.metrics, piece.as_deref().unwrap_or_default());
     }

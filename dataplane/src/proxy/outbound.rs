@@ -43,7 +43,9 @@ pub(crate) async fn invoke(
     record: &mut Record<'_>,
 ) {
     record.invocation = true;
-    let client = Client { shard, view: shard.view(), request, keep, steps: Steps::begin(shard, "caller") };
+    let (view, steps) = (shard.view(), Steps::begin(shard, "caller"));
+    let baggage = respond::joined_baggage(request, view.snapshot.api.tracing);
+    let client = Client { shard, view, request, keep, steps, baggage };
     let mut id = String::new();
     let told = story(&client, path, body, answer, record, &mut id).await;
     record.bytes_in = body.taken();
@@ -211,6 +213,7 @@ pub(super) struct Client<'c> {
     request: &'c Request<'c, 'c>,
     keep: &'c Cell<bool>,
     steps: Steps,
+    baggage: Option<Vec<u8>>,
 }
 
 impl Client<'_> {
@@ -228,7 +231,7 @@ impl Client<'_> {
     }
 
     fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
-        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date)
+        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date, &self.baggage)
     }
 }
 
@@ -247,6 +250,7 @@ pub(super) struct Outgoing<'o> {
     pub(super) steps: Steps,
     keep: &'o Cell<bool>,
     date: [u8; 29],
+    baggage: &'o Option<Vec<u8>>,
 }
 
 impl<'o> Outgoing<'o> {
@@ -263,6 +267,7 @@ impl<'o> Outgoing<'o> {
             steps: client.steps,
             keep: client.keep,
             date: date(),
+            baggage: &client.baggage,
         }
     }
 
@@ -298,7 +303,7 @@ impl<'o> Outgoing<'o> {
 
     /// What the answer's head depends on.
     pub(super) fn asked(&self) -> Asked<'_> {
-        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date)
+        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date, self.baggage)
     }
 
     /// The answer's head came from another sidecar.

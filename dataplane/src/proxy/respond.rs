@@ -67,6 +67,7 @@ pub(crate) fn asked<'a>(
     tracing: bool,
     close: bool,
     date: &'a [u8; 29],
+    baggage: &'a Option<Vec<u8>>,
 ) -> Asked<'a> {
     let headers = &request.headers;
     let traced = |known| tracing.then(|| headers.first(known)).flatten();
@@ -78,10 +79,19 @@ pub(crate) fn asked<'a>(
         close: close || request.version == Version::Http10,
         trace: traced(Known::Traceparent).and_then(Context::parse),
         tracestate: traced(Known::Tracestate),
-        baggage: traced(Known::Baggage),
+        baggage: baggage.as_deref().or_else(|| traced(Known::Baggage)),
         date,
         extra: &[],
     }
+}
+
+/// The values of several `baggage` lines as one; `None` where there is at most one, which needs no joining.
+pub(crate) fn joined_baggage(request: &Request<'_, '_>, tracing: bool) -> Option<Vec<u8>> {
+    let headers = &request.headers;
+    if !tracing || !headers.may_repeat() || headers.all(Known::Baggage).nth(1).is_none() {
+        return None;
+    }
+    Some(headers.all(Known::Baggage).collect::<Vec<_>>().join(&b","[..]))
 }
 
 /// The current date for `Date`, formatted once a second and thread.
