@@ -76,7 +76,8 @@ fn missed(budgets: &Budgets, results: &Results) -> Result<Vec<Missed>, String> {
         if let Some(most) = budget.cpu_ratio {
             hold(format!("CPU ratio to HAProxy, {}", budget.scenario), ratio(cell, base).0, most);
         }
-        if let (Some(most), Some((caller, callee))) = (budget.system_calls, cell.system_calls) {
+        if let (Some(most), Some(counted)) = (budget.system_calls, &cell.counted) {
+            let (caller, callee) = counted.system_calls();
             hold(
                 format!("system calls a request of a sidecar, {}", budget.scenario),
                 caller.max(callee),

@@ -1,6 +1,6 @@
 //! Pairs in alternating turns within one run, so that what the machine does meanwhile hits all of them alike.
 
-use crate::host::{self, Memory, Strace};
+use crate::host::{self, Counter, Counts, Memory};
 use crate::load::{self, Outcome};
 use crate::peers::{self, App, Pair};
 use rig::scratch::Scratch;
@@ -43,6 +43,8 @@ pub(crate) const SCENARIOS: [Scenario; 5] = [
 pub(crate) struct Turn {
     pub(crate) caller_cpu_us: f64,
     pub(crate) callee_cpu_us: f64,
+    /// Of each process of both sidecars: `caller` or `callee`, what it is, CPU.
+    pub(crate) processes: Vec<(&'static str, String, f64)>,
     pub(crate) load: Outcome,
 }
 
@@ -57,12 +59,35 @@ impl Turn {
 pub(crate) struct Cell {
     pub(crate) scenario: Scenario,
     pub(crate) turns: Vec<Turn>,
-    /// Calls a request of caller and callee; `None` where strace may not count.
-    pub(crate) system_calls: Option<(f64, f64)>,
-    /// Instructions a request of both sidecars together; `None` where the machine does not count them.
-    pub(crate) instructions: Option<f64>,
+    /// Of caller and callee; `None` where nothing may count.
+    pub(crate) counted: Option<Counted>,
     /// At half of the load that HAProxy carried.
     pub(crate) half_load: Option<Outcome>,
+}
+
+/// What was counted in a short run of its own.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Counted {
+    pub(crate) requests: u64,
+    pub(crate) caller: Counts,
+    pub(crate) callee: Counts,
+}
+
+impl Counted {
+    fn each(&self, of: u64) -> f64 {
+        of as f64 / self.requests.max(1) as f64
+    }
+
+    /// System calls a request of caller and callee.
+    pub(crate) fn system_calls(&self) -> (f64, f64) {
+        (self.each(self.caller.system_calls), self.each(self.callee.system_calls))
+    }
+
+    /// Instructions a request of caller and callee, user and kernel together, where the machine counts them.
+    pub(crate) fn instructions(&self) -> Option<(f64, f64)> {
+        let all = |counts: &Counts| Some(counts.instructions_user? + counts.instructions_kernel?);
+        Some((self.each(all(&self.caller)?), self.each(all(&self.callee)?)))
+    }
 }
 
 /// All of one pair.
@@ -83,8 +108,17 @@ pub(crate) struct Results {
     pub(crate) machine: String,
     pub(crate) pinned: bool,
     pub(crate) columns: Vec<Column>,
-    /// The app without any sidecar.
-    pub(crate) direct: Vec<Outcome>,
+    /// The app without any sidecar, by scenario.
+    pub(crate) direct: Vec<Direct>,
+}
+
+/// The app without any sidecar.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Direct {
+    /// As much as it carries.
+    pub(crate) full: Outcome,
+    /// At half of the load that HAProxy carried: what a sidecar's latency is added to.
+    pub(crate) half_load: Option<Outcome>,
 }
 
 impl Results {
@@ -109,16 +143,13 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     }
     let idle: Vec<Memory> = pairs.iter().map(larger).collect();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); pairs.len()];
+    let mut direct = Vec::new();
     for scenario in SCENARIOS {
         eprintln!("{} …", scenario.name);
-        for (row, cell) in cells.iter_mut().zip(measure(plan, &pairs, scenario)?) {
-            row.push(cell);
-        }
+        let (measured, alone) = measure(plan, &app, &pairs, scenario)?;
+        cells.iter_mut().zip(measured).for_each(|(row, cell)| row.push(cell));
+        direct.push(alone);
     }
-    let direct = SCENARIOS
-        .iter()
-        .map(|s| drive(plan.length, app.address, s.path, s.connections, None))
-        .collect::<Result<_, _>>()?;
     let columns = pairs.iter().zip(cells).zip(idle).map(|((pair, cells), idle)| Column {
         name: pair.name,
         ready_ms: pair.ready.as_secs_f64() * 1e3,
@@ -135,17 +166,14 @@ fn larger(pair: &Pair) -> Memory {
     if a.pss_kib > b.pss_kib { a } else { b }
 }
 
-fn measure(plan: &Plan, pairs: &[Pair], scenario: Scenario) -> Result<Vec<Cell>, String> {
-    let mut cells: Vec<Cell> = pairs
-        .iter()
-        .map(|_| Cell {
-            scenario,
-            turns: Vec::new(),
-            system_calls: None,
-            instructions: None,
-            half_load: None,
-        })
-        .collect();
+fn measure(
+    plan: &Plan,
+    app: &App,
+    pairs: &[Pair],
+    scenario: Scenario,
+) -> Result<(Vec<Cell>, Direct), String> {
+    let cell = |_| Cell { scenario, turns: Vec::new(), counted: None, half_load: None };
+    let mut cells: Vec<Cell> = pairs.iter().map(cell).collect();
     // a turn that nobody counts: connections, caches, heaps
     for pair in pairs {
         turn(plan.length / 4, pair, scenario)?;
@@ -161,20 +189,16 @@ fn measure(plan: &Plan, pairs: &[Pair], scenario: Scenario) -> Result<Vec<Cell>,
         }
     }
     let half = cells.first().map(|c| median(c.turns.iter().map(|t| t.load.per_second)) / 2.0);
+    let half = half.filter(|_| plan.latency);
+    let at_half = |to, path: &str| {
+        half.map(|r| drive(plan.length, to, path, scenario.connections, Some(r))).transpose()
+    };
     for (pair, cell) in pairs.iter().zip(&mut cells) {
-        cell.system_calls = system_calls(plan.length, pair, scenario)?;
-        cell.instructions = instructions(plan.length, pair, scenario)?;
-        if let Some(rate) = half.filter(|_| plan.latency) {
-            cell.half_load = Some(drive(
-                plan.length,
-                pair.front,
-                &path(pair, scenario),
-                scenario.connections,
-                Some(rate),
-            )?);
-        }
+        cell.counted = count(plan.length, pair, scenario)?;
+        cell.half_load = at_half(pair.front, &path(pair, scenario))?;
     }
-    Ok(cells)
+    let full = drive(plan.length, app.address, scenario.path, scenario.connections, None)?;
+    Ok((cells, Direct { full, half_load: at_half(app.address, scenario.path)? }))
 }
 
 fn path(pair: &Pair, scenario: Scenario) -> String {
@@ -182,14 +206,18 @@ fn path(pair: &Pair, scenario: Scenario) -> String {
 }
 
 fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, String> {
-    let (caller, callee) = (pair.caller.all(), pair.callee.all());
-    let before = (host::cpu_ns(&caller), host::cpu_ns(&callee));
+    let sides = [("caller", pair.caller.all()), ("callee", pair.callee.all())];
+    let before = sides.each_ref().map(|(_, ids)| host::cpu_by_process(ids));
     let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
-    let per_request =
-        |after: u64, before: u64| after.saturating_sub(before) as f64 / 1e3 / load.requests.max(1) as f64;
-    let caller_cpu_us = per_request(host::cpu_ns(&caller), before.0);
-    let callee_cpu_us = per_request(host::cpu_ns(&callee), before.1);
-    Ok(Turn { caller_cpu_us, callee_cpu_us, load })
+    let mut processes = Vec::new();
+    for ((side, _), before) in sides.iter().zip(before) {
+        for (id, role, cpu) in before {
+            let spent = host::cpu_ns(&[id]).saturating_sub(cpu);
+            processes.push((*side, role, spent as f64 / 1e3 / load.requests.max(1) as f64));
+        }
+    }
+    let of = |side| processes.iter().filter(|(s, ..)| *s == side).map(|(.., us)| us).sum();
+    Ok(Turn { caller_cpu_us: of("caller"), callee_cpu_us: of("callee"), processes, load })
 }
 
 fn drive(
@@ -210,31 +238,18 @@ fn drive(
     }
 }
 
-fn system_calls(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<(f64, f64)>, String> {
+fn count(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<Counted>, String> {
     let folder = Scratch::new();
-    let attach = |ids: Vec<u32>, name: &str| Strace::attach(&ids, folder.path().join(name));
+    let attach = |ids: Vec<u32>, name: &str| Counter::attach(&ids, folder.path().join(name));
     let (Some(caller), Some(callee)) =
         (attach(pair.caller.all(), "caller"), attach(pair.callee.all(), "callee"))
     else {
-        eprintln!("SKIPPED counting system calls: strace is missing or may not attach");
+        eprintln!("SKIPPED counting system calls: neither perf nor strace may look at the processes");
         return Ok(None);
     };
     let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
-    let (Some(caller), Some(callee)) = (caller.calls(), callee.calls()) else { return Ok(None) };
-    let requests = load.requests.max(1) as f64;
-    Ok(Some((caller as f64 / requests, callee as f64 / requests)))
-}
-
-/// Nobody is asked twice: a machine that counts none for one pair counts none at all.
-fn instructions(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<f64>, String> {
-    if !host::counts_instructions() {
-        return Ok(None);
-    }
-    let mut ids = pair.caller.all();
-    ids.extend(pair.callee.all());
-    let Some(counter) = host::Instructions::attach(&ids) else { return Ok(None) };
-    let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
-    Ok(counter.count().map(|n| n as f64 / load.requests.max(1) as f64))
+    let (Some(caller), Some(callee)) = (caller.counts(), callee.counts()) else { return Ok(None) };
+    Ok(Some(Counted { requests: load.requests, caller, callee }))
 }
 
 /// The middle of the values; 0 of none.

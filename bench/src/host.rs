@@ -52,6 +52,22 @@ pub(crate) fn cpu_ns(ids: &[u32]) -> u64 {
         .sum()
 }
 
+/// CPU time of each of these processes, nanoseconds, with a name for people.
+pub(crate) fn cpu_by_process(ids: &[u32]) -> Vec<(u32, String, u64)> {
+    ids.iter().map(|id| (*id, role(*id), cpu_ns(&[*id]))).collect()
+}
+
+/// What a process is: the executable's name and, where it has verbs, its verb.
+fn role(id: u32) -> String {
+    let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|b| *b == 0).map(String::from_utf8_lossy);
+    let name = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+    match words.next().filter(|word| !word.starts_with('-') && !word.is_empty()) {
+        Some(verb) => format!("{name} {verb}"),
+        None => name,
+    }
+}
+
 /// Memory of these processes, KiB.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Memory {
@@ -76,6 +92,75 @@ fn field(text: &str, name: &str) -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// What was counted of some processes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) system_calls: u64,
+    /// `None` where the machine has no such counters.
+    pub(crate) instructions_user: Option<u64>,
+    pub(crate) instructions_kernel: Option<u64>,
+}
+
+/// Counts from its start to its end: with perf where the kernel lets it, which hardly disturbs; else with strace, which slows what
+/// it counts and knows no instructions.
+pub(crate) enum Counter {
+    Perf(Perf),
+    Strace(Strace),
+}
+
+impl Counter {
+    /// `None` where neither may look at these processes.
+    pub(crate) fn attach(ids: &[u32], out: std::path::PathBuf) -> Option<Counter> {
+        let perf = Perf::attach(ids, out.clone()).map(Counter::Perf);
+        perf.or_else(|| Strace::attach(ids, out).map(Counter::Strace))
+    }
+
+    pub(crate) fn counts(self) -> Option<Counts> {
+        match self {
+            Counter::Perf(perf) => perf.counts(),
+            Counter::Strace(strace) => Some(Counts { system_calls: strace.calls()?, ..Counts::default() }),
+        }
+    }
+}
+
+/// A running `perf stat`.
+pub(crate) struct Perf {
+    child: Child,
+    out: std::path::PathBuf,
+}
+
+impl Perf {
+    /// How long perf may take to open its counters for all threads.
+    const OPENING: Duration = Duration::from_millis(300);
+
+    fn attach(ids: &[u32], out: std::path::PathBuf) -> Option<Perf> {
+        let list: Vec<String> = ids.iter().map(u32::to_string).collect();
+        let mut command = Command::new("perf");
+        command.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter,instructions:u,instructions:k"]);
+        command.args(["-p", &list.join(",")]).arg("-o").arg(&out);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let ended =
+            rig::wait::within(Perf::OPENING, || matches!(child.try_wait(), Ok(Some(_))).then_some(()));
+        // ended at once: no right to these events
+        ended.is_none().then_some(Perf { child, out })
+    }
+
+    fn counts(mut self) -> Option<Counts> {
+        rig::sidecar::send_signal(i32::try_from(self.child.id()).ok()?, 2);
+        self.child.wait().ok()?;
+        let text = fs::read_to_string(&self.out).ok()?;
+        let value = |event: &str| {
+            let line = text.lines().find(|line| line.split(',').nth(2) == Some(event))?;
+            line.split(',').next()?.parse::<u64>().ok()
+        };
+        Some(Counts {
+            system_calls: value("raw_syscalls:sys_enter")?,
+            instructions_user: value("instructions:u"),
+            instructions_kernel: value("instructions:k"),
+        })
+    }
+}
+
 /// Counts the system calls of processes from its start to its end.
 pub(crate) struct Strace {
     child: Child,
@@ -84,7 +169,7 @@ pub(crate) struct Strace {
 
 impl Strace {
     /// `None` where strace is missing or may not attach.
-    pub(crate) fn attach(ids: &[u32], out: std::path::PathBuf) -> Option<Strace> {
+    fn attach(ids: &[u32], out: std::path::PathBuf) -> Option<Strace> {
         let mut command = Command::new("strace");
         command.args(["-c", "-f", "-q", "-o"]).arg(&out).stdout(Stdio::null()).stderr(Stdio::null());
         for id in ids {
@@ -108,44 +193,12 @@ impl Strace {
     }
 
     /// How many calls were made.
-    pub(crate) fn calls(mut self) -> Option<u64> {
+    fn calls(mut self) -> Option<u64> {
         rig::sidecar::send_signal(i32::try_from(self.child.id()).ok()?, 2);
         self.child.wait().ok()?;
         let text = fs::read_to_string(&self.out).ok()?;
         let total = text.lines().rev().find(|l| l.trim_end().ends_with("total"))?;
         total.split_whitespace().nth(3)?.parse().ok()
-    }
-}
-
-/// Whether `perf stat` counts instructions on this machine.
-pub(crate) fn counts_instructions() -> bool {
-    let run = Command::new("perf").args(["stat", "-x,", "-e", "instructions", "true"]).output();
-    run.is_ok_and(|out| first_number(&String::from_utf8_lossy(&out.stderr)).is_some())
-}
-
-fn first_number(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.split(',').next()?.parse().ok())
-}
-
-/// Counts the instructions of processes from its start to its end.
-pub(crate) struct Instructions {
-    child: Child,
-}
-
-impl Instructions {
-    pub(crate) fn attach(ids: &[u32]) -> Option<Instructions> {
-        let list = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        let mut command = Command::new("perf");
-        command
-            .args(["stat", "-x,", "-e", "instructions", "-p", &list])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command.spawn().ok().map(|child| Instructions { child })
-    }
-
-    pub(crate) fn count(self) -> Option<u64> {
-        rig::sidecar::send_signal(i32::try_from(self.child.id()).ok()?, 2);
-        first_number(&String::from_utf8_lossy(&self.child.wait_with_output().ok()?.stderr))
     }
 }
 

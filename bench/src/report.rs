@@ -1,6 +1,6 @@
 //! The comparison as text: ratios to HAProxy in front, then what they are made of.
 
-use crate::compare::{Cell, Column, Results, median, ratio};
+use crate::compare::{Cell, Column, Counted, Results, median, ratio};
 use std::fmt::Write;
 
 /// The whole report.
@@ -58,23 +58,36 @@ fn costs(out: &mut String, results: &Results) {
         format!("{:.1} ({:.1}+{:.1})", of(|t| t.cpu_us()), of(|t| t.caller_cpu_us), of(|t| t.callee_cpu_us))
     });
     table(out, "system calls (each)", &results.columns, |_, cell| {
-        cell.system_calls.map_or("-".to_owned(), |(a, b)| format!("{a:.2} + {b:.2}"))
+        let counted = cell.counted.as_ref().map(Counted::system_calls);
+        counted.map_or("-".to_owned(), |(a, b)| format!("{a:.2} + {b:.2}"))
     });
-    if results.columns.iter().any(|c| c.cells.iter().any(|cell| cell.instructions.is_some())) {
-        table(out, "instructions (both)", &results.columns, |_, cell| {
-            cell.instructions.map_or("-".to_owned(), |n| format!("{n:.0}"))
+    let instructions = |cell: &Cell| cell.counted.as_ref().and_then(Counted::instructions);
+    if results.columns.iter().any(|c| c.cells.iter().any(|cell| instructions(cell).is_some())) {
+        table(out, "instructions, thousands", &results.columns, |_, cell| {
+            instructions(cell).map_or("-".to_owned(), |(a, b)| format!("{:.1} + {:.1}", a / 1e3, b / 1e3))
         });
     }
     table(out, "requests per second", &results.columns, |_, cell| {
         format!("{:.0}", median(cell.turns.iter().map(|t| t.load.per_second)))
     });
-    if results.columns.iter().all(|c| c.cells.iter().all(|cell| cell.half_load.is_some())) {
-        table(out, "half load p50/p99/p99.9 us", &results.columns, |_, cell| {
-            cell.half_load
-                .as_ref()
-                .map_or("-".to_owned(), |l| format!("{}/{}/{}", l.p50_us, l.p99_us, l.p999_us))
-        });
+    if results.direct.iter().all(|d| d.half_load.is_some()) {
+        latencies(out, results);
     }
+}
+
+/// At half load: what the sidecars add to the app's own latency.
+fn latencies(out: &mut String, results: &Results) {
+    table(out, "added us p50/p99/p99.9", &results.columns, |at, cell| {
+        let alone = results.direct.get(at).and_then(|d| d.half_load.as_ref());
+        let (Some(with), Some(alone)) = (&cell.half_load, alone) else { return "-".to_owned() };
+        let added = |with: u64, alone: u64| with.saturating_sub(alone);
+        format!(
+            "{}/{}/{}",
+            added(with.p50_us, alone.p50_us),
+            added(with.p99_us, alone.p99_us),
+            added(with.p999_us, alone.p999_us)
+        )
+    });
 }
 
 fn memory(out: &mut String, results: &Results) {
@@ -88,6 +101,19 @@ fn memory(out: &mut String, results: &Results) {
         format!("{:.1}, {:.1}", mb(c.idle.rss_kib), mb(c.loaded.rss_kib))
     });
     row(out, "ready after ms", columns, |c| format!("{:.0}", c.ready_ms));
-    let direct: Vec<String> = results.direct.iter().map(|d| format!("{:.0}", d.per_second)).collect();
+    processes(out, columns);
+    let direct: Vec<String> = results.direct.iter().map(|d| format!("{:.0}", d.full.per_second)).collect();
     let _ = writeln!(out, "\nthe app alone, requests per second: {}", direct.join(", "));
+}
+
+/// What each process of our pair spends, at 32 connections: control and the supervisor are not on the way of a call.
+fn processes(out: &mut String, columns: &[Column]) {
+    let ours = columns.iter().find(|c| c.name == "outrigger");
+    let Some(cell) = ours.and_then(|c| c.cells.iter().find(|cell| cell.scenario.connections == 32)) else {
+        return;
+    };
+    let Some(last) = cell.turns.last() else { return };
+    let each: Vec<String> =
+        last.processes.iter().map(|(side, what, us)| format!("{side} {what} {us:.2}")).collect();
+    let _ = writeln!(out, "\nCPU us of each process, {}: {}", cell.scenario.name, each.join(", "));
 }
