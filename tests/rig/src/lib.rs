@@ -9,6 +9,7 @@
 //! | [`echo`], [`load`], [`pattern`] | an app that answers with what it got, a steady load that compares, bytes of any length that show a mistake |
 //! | [`tls`] | a client of the mesh port that shows any identity or none |
 //! | [`seccomp`] | a process that is refused a system call |
+//! | [`grpc`] | a raw gRPC caller and a scripted callee, the messages between sidecars |
 //! | [`mdns`] | a responder that leads names to ports in daprd's record shape |
 //! | [`ca`] | a test authority |
 //! | [`netns`] | a network namespace of the test's own |
@@ -24,6 +25,7 @@
 pub mod ca;
 pub mod echo;
 pub mod ground;
+pub mod grpc;
 pub mod h2app;
 pub mod harness;
 pub mod http1;

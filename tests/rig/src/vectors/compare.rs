@@ -10,7 +10,7 @@ use crate::http1::{app, client};
 use std::time::Duration;
 
 /// Where the words of Go's libraries begin inside a message; only what stands before them is compared.
-const GO_WORDS: [&str; 20] = [
+pub const GO_WORDS: [&str; 20] = [
     "dial tcp",
     "read tcp",
     "write tcp",
