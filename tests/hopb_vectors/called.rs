@@ -71,6 +71,15 @@ impl Stage {
             None => assert!(saw.is_empty(), "there is no app"),
         }
         let mut differences = context.differences;
+        // What became of the app's connection was recorded only where a request was cut off.
+        differences.retain(|d| !d.contains("sidecar_closed"));
+        if !self.player.is_ours() {
+            // The order of two keys that are one in HTTP differs from run to run; one recorded case ends the process.
+            differences.retain(|d| !d.contains("headers dapr-caller-app-id"));
+            if case.value["daprd_process"].is_object() {
+                return differences;
+            }
+        }
         differences.extend(compare(case, &reply, &body));
         differences
     }

@@ -249,7 +249,9 @@ fn as_http(recorded: &Value, got: &Got) -> http::Got {
     let body =
         String::from_utf8(bytes(&recorded["body"]).clone()).expect("a body of text").replace("{SPACE}", " ");
     serde_json::from_value(json!({
-        "status": recorded["status"], "interim": recorded.get("interim").unwrap_or(&json!([])), "headers": headers, "body": body, "end": end,
+        "status": recorded["status"],
+        // Interim answers the recording's client did not show.
+        "interim": got.interim.iter().map(|(status, _)| json!({ "status": status })).collect::<Vec<_>>(), "headers": headers, "body": body, "end": end,
         "message_begins": recorded["message_begins"],
     }))
     .expect("the form of the HTTP recordings")

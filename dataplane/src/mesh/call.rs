@@ -398,7 +398,7 @@ fn refusal(error: &FrameError, head: &Fields) -> CallError {
         (FrameError::Compressed, Some(coding)) if coding != b"identity" => {
             let mut text = "grpc: Decompressor is not installed for grpc-encoding ".to_owned();
             proto::invoke::quote::go(&mut text, &String::from_utf8_lossy(coding));
-            CallError::Message { status: Code::UNIMPLEMENTED, text }
+            CallError::Message { status: Code::INTERNAL, text }
         }
         (FrameError::Compressed, _) => CallError::Message { status: Code::INTERNAL, text: error.to_string() },
         (FrameError::Flag(_), _) => CallError::Message { status: error.code(), text: error.to_string() },

@@ -42,17 +42,31 @@ pub(super) struct Failed {
     pub(super) processed: Processed,
     /// It speaks against the endpoint.
     pub(super) blames_peer: bool,
+    /// The callee said nothing but that it does not know the method, so the app was not called.
+    unknown_method: bool,
 }
 
 impl Failed {
     /// The client's or our own doing: nothing that another attempt would mend.
     fn here(failure: Failure) -> Failed {
-        Failed { failure, code: Code::INTERNAL, processed: Processed::Maybe, blames_peer: false }
+        Failed {
+            failure,
+            code: Code::INTERNAL,
+            processed: Processed::Maybe,
+            blames_peer: false,
+            unknown_method: false,
+        }
     }
 
     pub(super) fn status(status: &Status, processed: Processed) -> Failed {
         let blames_peer = status.code == Code::UNAVAILABLE;
-        Failed { failure: Failure::rpc(status), code: status.code, processed, blames_peer }
+        Failed {
+            failure: Failure::rpc(status),
+            code: status.code,
+            processed,
+            blames_peer,
+            unknown_method: false,
+        }
     }
 }
 
@@ -77,7 +91,7 @@ pub(super) async fn run(
     let began = Instant::now();
     out.shard.metrics.attempt_sent(&out.target.app.app_id);
     match streamed(out, checkout, body, replay, answer, began).await {
-        Err(failed) if failed.code == Code::UNIMPLEMENTED && !answer.has_begun() => {
+        Err(failed) if failed.unknown_method && !answer.has_begun() => {
             unary(out, endpoint, body, replay, answer).await
         }
         result => result,
@@ -94,6 +108,7 @@ async fn connect(out: &Outgoing<'_>, endpoint: SocketAddr) -> Result<Checkout, F
             code: status.code,
             processed: Processed::No,
             blames_peer: true,
+            unknown_method: false,
         }
     })?;
     match &key.expected {
@@ -221,7 +236,10 @@ async fn first_message(hop: &Hop) -> Result<Vec<u8>, Failed> {
             let status = Status { code: Code::INTERNAL, message: "no response received from stream".into() };
             Err(Failed::status(&status, Processed::Maybe))
         }
-        Next::End(end) => Err(ended(end)),
+        Next::End(end) => {
+            let failed = ended(end);
+            Err(Failed { unknown_method: failed.code == Code::UNIMPLEMENTED, ..failed })
+        }
     }
 }
 
