@@ -2,6 +2,7 @@
 //! where Go's wording would not help anybody (vectors errors/app-down/…, response-failures/…).
 
 use crate::http1::client::NoAnswer;
+use proto::envelope::OpenError;
 use proto::http1::framing::BodyError;
 use proto::http1::refusal::HeadError;
 use proto::invoke::failure::{Failure, Kind};
@@ -35,6 +36,12 @@ impl Asked<'_> {
                 self.query
             ),
         )
+    }
+
+    /// The caller's sidecar sent a body message that is none, or not the one that was due.
+    pub(crate) fn bad_message(&self, error: &OpenError) -> Failure {
+        let failed = self.failed(Kind::BadMessage, error);
+        Failure::new(failed.kind, format!("error invoking app channel: {}", failed.text))
     }
 
     /// No connection.

@@ -7,10 +7,12 @@ use super::to_app::AppRequest;
 use crate::app::{self, App, Asked};
 use crate::mesh::{Call, Next};
 use crate::metrics::{Record, Side};
-use crate::rt;
+use crate::rt::{self, Tick};
 use crate::shard::{Shard, View, now};
+use proto::envelope::OpenError;
 use proto::envelope::payload::Sequence;
 use proto::envelope::request::{self, Invoke};
+use proto::grpc::metadata::parse_timeout;
 use proto::grpc::status::{Code, Status};
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_mesh, should_wait};
@@ -43,6 +45,7 @@ pub(crate) async fn handle(shard: Rc<Shard>, mut call: Call) {
         view: shard.view(),
         caller: call.peer().map(|peer| peer.id().clone()),
         trace: Context::of_call(call.header("traceparent"), call.header("grpc-trace-bin")),
+        deadline: deadline(call.header("grpc-timeout")),
         steps: Steps::begin(&shard, "callee"),
         shard: &shard,
         shape,
@@ -50,6 +53,12 @@ pub(crate) async fn handle(shard: Rc<Shard>, mut call: Call) {
     let hop = Hop::new(call);
     let status = incoming.serve(&hop).await;
     hop.into_call().finish(u8::try_from(status.code.0).unwrap_or(2), &status.message);
+}
+
+/// `grpc-timeout`, counted from now; a malformed one is none.
+fn deadline(timeout: Option<&[u8]>) -> Tick {
+    let timeout = timeout.and_then(|text| parse_timeout(text).ok());
+    timeout.map_or(Tick::NEVER, |timeout| rt::now() + timeout)
 }
 
 fn refuse(call: Call, status: &Status) {
@@ -69,6 +78,8 @@ pub(super) struct Incoming<'i> {
     /// Who calls, proven by its certificate.
     caller: Option<SpiffeId>,
     trace: Option<Context>,
+    /// When the caller stops waiting.
+    deadline: Tick,
 }
 
 impl Incoming<'_> {
@@ -76,7 +87,7 @@ impl Incoming<'_> {
     async fn serve(&self, hop: &Hop) -> Status {
         let message = match hop.next().await {
             Ok(Next::Message) => hop.take_copy(),
-            Ok(Next::End(_)) => return Failure::from(proto::envelope::OpenError::RequestIncomplete).status(),
+            Ok(Next::End(_)) => return OpenError::RequestIncomplete.status(),
             Err(error) => return status_of(&error),
         };
         let status = self.opened(hop, &message).await;
@@ -108,7 +119,10 @@ impl Incoming<'_> {
         record.invocation = true;
         record.peer_app = self.caller_name(&invoke);
         record.bytes_in = data.len() as u64;
-        let told = self.story(hop, &invoke, verb, Received { data, sequence }, &mut record).await;
+        let story = self.story(hop, &invoke, verb, Received { data, sequence }, &mut record);
+        let told = rt::within(self.deadline, story)
+            .await
+            .unwrap_or_else(|| Err(Failure::new(Kind::Deadline, "context deadline exceeded")));
         let status = told
             .as_ref()
             .map_or_else(Failure::status, |()| Status { code: Code::OK, message: String::new() });

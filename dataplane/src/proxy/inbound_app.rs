@@ -11,6 +11,7 @@ use crate::mesh::{CallError, Next};
 use crate::metrics::{AppCall, Event};
 use crate::rt::{self, Tick};
 use crate::shard::signal::Signal;
+use proto::envelope::OpenError;
 use proto::envelope::payload::Sequence;
 use proto::envelope::{request, response};
 use proto::http1::framing::Framing;
@@ -167,9 +168,10 @@ fn piece(
     sink: &mut Sink<'_>,
     request: &AppRequest<'_>,
 ) -> Result<(), Failure> {
-    let payload = request::open(message, hop.peer).and_then(request::Message::following)?;
+    let bad = |error: OpenError| request.asked.bad_message(&error);
+    let payload = request::open(message, hop.peer).and_then(request::Message::following).map_err(bad)?;
     let Some(payload) = payload else { return Ok(()) };
-    let data = sequence.accept(payload)?;
+    let data = sequence.accept(payload).map_err(bad)?;
     sink.push(data).map_err(|error| request.asked.broken(&error))
 }
 

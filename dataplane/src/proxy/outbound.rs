@@ -23,6 +23,7 @@ use proto::policy::acl::Permit;
 use proto::policy::retry::{Attempts, FailedAttempt, RetryPolicy, Stop, Verdict};
 use proto::snapshot::AppRef;
 use proto::trace::Context;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ pub(crate) async fn invoke(
     let (view, steps) = (shard.view(), Steps::begin(shard, "caller"));
     let baggage = respond::joined_baggage(request, view.snapshot.api.tracing);
     let client = Client { shard, view, request, keep, steps, baggage };
-    let mut id = String::new();
+    let mut id = Cow::Borrowed("");
     let told = story(&client, path, body, answer, record, &mut id).await;
     record.bytes_in = body.taken();
     if let Err(failure) = told {
@@ -64,17 +65,17 @@ pub(crate) async fn invoke(
 }
 
 /// One phase a line.
-async fn story(
-    client: &Client<'_>,
-    path: &Path<'_>,
+async fn story<'p>(
+    client: &Client<'p>,
+    path: &Path<'p>,
     body: &mut Body<'_>,
     answer: &mut Sink<'_>,
     record: &mut Record<'_>,
-    id: &mut String,
+    id: &mut Cow<'p, str>,
 ) -> Result<(), Failure> {
     client.steps.done(Step::Received, client.request.target);
     let address = target::find(path, &client.request.headers)?;
-    id.push_str(&address.id);
+    *id = address.id.clone();
     let destination = target::destination(&address.id)?;
     let method = method::normalise(&address.method)?;
     let target = client.target(&address.id, &destination)?;

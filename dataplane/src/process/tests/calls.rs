@@ -159,3 +159,21 @@ fn more_cold_clients_than_receive_buffers_are_all_served() {
         clients.iter_mut().for_each(|c| assert!(read_until(c, "hello").starts_with("HTTP/1.1 200")));
     }
 }
+
+#[test]
+fn several_shards_share_the_connections() {
+    for backend in backends() {
+        let app = FakeApp::start(HELLO);
+        let (caller, callee) = (Sidecar::sharded(backend.clone(), 3), Sidecar::sharded(backend, 2));
+        callee.apply(snapshot("callee", Some(app.at), &[]));
+        caller.apply(snapshot("caller", None, &[("callee", callee.internal)]));
+        let mut clients: Vec<_> = (0..80).map(|_| connect(caller.http)).collect();
+        for _ in 0..3 {
+            let request = b"GET /v1.0/invoke/callee/method/x HTTP/1.1\r\nHost: a\r\n\r\n";
+            clients.iter_mut().for_each(|c| c.write_all(request).unwrap());
+            clients.iter_mut().for_each(|c| assert!(read_until(c, "hello").starts_with("HTTP/1.1 200")));
+        }
+        assert_eq!(counted(&caller, "outrigger_client_connections") as u32, 80);
+        assert!(counted(&callee, "outrigger_peer_connections") > 1.5, "more than one shard called");
+    }
+}

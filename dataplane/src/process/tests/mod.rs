@@ -5,6 +5,7 @@ mod calls;
 mod clients;
 mod failures;
 mod identity;
+mod inbound;
 
 use super::seat::ToShard;
 use super::{NamesEverywhere, Plane, Start};
@@ -51,9 +52,13 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     fn start(backend: Backend) -> Sidecar {
+        Sidecar::sharded(backend, 1)
+    }
+
+    fn sharded(backend: Backend, shards: usize) -> Sidecar {
         let inherited = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, internal] = inherited.each_ref().map(|listener| listener.local_addr().unwrap());
-        let plane = Plane::new(1);
+        let plane = Plane::new(shards);
         let to = plane.to.clone();
         let common: Arc<Common> = Arc::default();
         let listening = |role, at: &TcpListener| Listening { role, at: ListenAt::Fd(at.as_raw_fd()) };
