@@ -35,6 +35,22 @@ struct Entry {
     namespace: String,
     address: SocketAddr,
     pid: u32,
+    /// The network namespace that the address is of; `None` where the system does not tell.
+    #[serde(default)]
+    network: Option<String>,
+}
+
+impl Entry {
+    /// Whether the address leads to the owner from here: a loopback address does only inside its own network namespace.
+    fn is_reachable(&self) -> bool {
+        !self.address.ip().is_loopback() || self.network.is_none() || self.network == network()
+    }
+}
+
+/// This process's network namespace.
+fn network() -> Option<String> {
+    let link = fs::read_link("/proc/self/ns/net").ok()?;
+    link.to_str().map(str::to_owned)
 }
 
 #[derive(Default)]
@@ -154,6 +170,7 @@ fn write_entry(shared: &Shared, own: &Own) -> io::Result<(PathBuf, File)> {
         namespace: own.app.namespace.clone(),
         address: own.address,
         pid: own.pid,
+        network: network(),
     };
     let path = shared.dir.join(format!("{}{}.{}", file_name(&own.app), own.address.port(), own.pid));
     let fresh = path.with_extension("new");
@@ -189,7 +206,7 @@ fn entries<'a>(shared: &Shared, app: &'a AppRef) -> impl Iterator<Item = (PathBu
         let name = file.file_name();
         let of_app = name.to_str().is_some_and(|n| n.starts_with(&prefix) && !n.ends_with(".new"));
         let (entry, open) = of_app.then(|| read_entry(&file.path()))??;
-        let same = entry.app_id == app.app_id && entry.namespace == app.namespace;
+        let same = entry.app_id == app.app_id && entry.namespace == app.namespace && entry.is_reachable();
         same.then(|| (file.path(), entry, open))
     })
 }
@@ -322,6 +339,7 @@ mod tests {
             namespace: "default".into(),
             address: ([127, 0, 0, 1], 7).into(),
             pid: 7,
+            network: network(),
         };
         let path = dir.0.join(format!("{}7.7", file_name(&app)));
         fs::write(&path, serde_json::to_vec(&entry).unwrap()).unwrap();
@@ -342,6 +360,7 @@ mod tests {
             namespace: "default".into(),
             address: ([127, 0, 0, 1], 7).into(),
             pid: 7,
+            network: network(),
         };
         fs::write(dir.0.join(format!("{}7.7", file_name(&app))), serde_json::to_vec(&dead).unwrap()).unwrap();
         assert_eq!(caller.resolve(&app).await.unwrap().len(), 2);
@@ -349,6 +368,20 @@ mod tests {
         assert_eq!(caller.known(&app).len(), 2, "the living one keeps its lock, the dead one its grace");
         caller.doubt(&app, dead.address);
         assert_eq!(caller.known(&app), [([127, 0, 0, 1], 8).into()]);
+    }
+
+    #[test]
+    fn a_loopback_address_counts_only_inside_its_own_network_namespace() {
+        let entry = |ip: [u8; 4], network: Option<&str>| Entry {
+            app_id: "a".into(),
+            namespace: "default".into(),
+            address: (ip, 7).into(),
+            pid: 7,
+            network: network.map(str::to_owned),
+        };
+        assert!(!entry([127, 0, 0, 1], Some("net:[1]")).is_reachable());
+        assert!(entry([127, 0, 0, 1], network().as_deref()).is_reachable());
+        assert!(entry([10, 0, 0, 1], Some("net:[1]")).is_reachable());
     }
 
     #[tokio::test]
