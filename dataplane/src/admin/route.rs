@@ -6,7 +6,7 @@ use crate::shard::{Shard, View};
 use proto::http1::head::Request;
 use proto::http1::names::Known;
 use proto::invoke::method;
-use proto::invoke::target::Path;
+use proto::invoke::target::{self, Path};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Where a request goes.
@@ -107,6 +107,9 @@ fn by_path(
     path: &Path<'_>,
     surface: Surface,
 ) -> Route {
+    if surface == Surface::Api && target::is_invocation(path.raw) {
+        return Route::Invoke; // whatever its dot segments lead to
+    }
     let cleaned = method::clean(path.raw);
     let get = request.method == "GET";
     match cleaned.strip_prefix("/v1.0/") {
@@ -144,7 +147,8 @@ fn has_token(view: &View, request: &Request<'_, '_>) -> bool {
 
 /// What is answered at once, snapshot or not.
 pub(super) fn is_about_health(path: &str) -> bool {
-    matches!(&*method::clean(path), "/v1.0/healthz" | "/v1.0/healthz/outbound")
+    !target::is_invocation(path)
+        && matches!(&*method::clean(path), "/v1.0/healthz" | "/v1.0/healthz/outbound")
 }
 
 /// Nothing is known of the token that a client must show, or of the own namespace.

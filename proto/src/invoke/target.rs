@@ -158,6 +158,12 @@ pub fn find<'a>(path: &Path<'a>, headers: &Headers<'_, 'a>) -> Result<Target<'a>
     }
 }
 
+/// Whether a path has the form `/v1.0/invoke/{id}/method/{method}` as received, whatever its dot segments lead to: no
+/// other API may answer it.
+pub fn is_invocation(raw: &str) -> bool {
+    parts(raw.as_bytes()).is_some()
+}
+
 /// A part of a path that [`parts`] found between ASCII letters.
 fn within(path: &str, part: core::ops::Range<usize>) -> &str {
     path.get(part).unwrap_or_default()
@@ -323,6 +329,14 @@ mod tests {
         let target = find(&split(head.target).unwrap(), &head.headers).unwrap();
         assert!(matches!((&target.id, &target.method), (Cow::Borrowed("orders"), Cow::Borrowed("a/b"))));
         assert_eq!((target.form, target.query), (Form::Path, "c=d"));
+    }
+
+    #[test]
+    fn an_invocation_stays_one_whatever_its_dot_segments_lead_to() {
+        assert!(is_invocation("/v1.0/invoke/orders/method/../../../metadata"));
+        assert!(is_invocation("//v1.0//invoke/orders/method/"));
+        assert!(!is_invocation("/v1.0/metadata"));
+        assert!(!is_invocation("/v1.0/invoke/orders"));
     }
 
     #[test]
