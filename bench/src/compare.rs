@@ -127,6 +127,9 @@ impl Results {
     }
 }
 
+/// How long the first call through a pair may take.
+const FIRST_CALL: Duration = Duration::from_secs(30);
+
 /// Starts the pairs, measures, ends them.
 pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     if plan.pinned {
@@ -141,6 +144,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
             eprintln!("SKIPPED the daprd pair: OUTRIGGER_PEERS names no folder with daprd and sentry")
         }
     }
+    pairs.iter().try_for_each(await_call)?;
     let idle: Vec<Memory> = pairs.iter().map(larger).collect();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); pairs.len()];
     let mut direct = Vec::new();
@@ -158,6 +162,13 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
         cells,
     });
     Ok(Results { machine: host::machine(), pinned: plan.pinned, columns: columns.collect(), direct })
+}
+
+/// Waits until calls go through: a sidecar may be ready before its name is known to the other.
+fn await_call(pair: &Pair) -> Result<(), String> {
+    let goes = || rig::http1::client::status(pair.front, &format!("{}/12", pair.prefix)) == Some(200);
+    let came = rig::wait::within(FIRST_CALL, || goes().then_some(()));
+    came.ok_or_else(|| format!("no call goes through the {} pair within {FIRST_CALL:?}", pair.name))
 }
 
 /// Memory of the larger of a pair's sidecars.
