@@ -87,7 +87,7 @@ pub(super) async fn run(
     replay: &mut Replay,
     answer: &mut Sink<'_>,
 ) -> Result<(), Failed> {
-    let checkout = present(body, connect(out, endpoint)).await?;
+    let checkout = present(body, pin!(connect(out, endpoint))).await?;
     let began = Instant::now();
     out.shard.metrics.attempt_sent(&out.target.app.app_id);
     match streamed(out, checkout, body, replay, answer, began).await {
@@ -147,11 +147,11 @@ async fn streamed(
     out.steps.done(Step::Sent, body.taken());
     let mut upload = pin!(upload(out, &hop, body, replay, &mut seq));
     let mut uploaded = false;
-    let first = both(first_message(&hop), upload.as_mut(), &mut uploaded).await?;
+    let first = both(pin!(first_message(&hop)), upload.as_mut(), &mut uploaded).await?;
     let mut incoming = Incoming::new(out, &hop, answer);
     let result = async {
         let complete = incoming.begin(&first, began).await?;
-        if complete { Ok(()) } else { both(incoming.relay(), upload.as_mut(), &mut uploaded).await }
+        if complete { Ok(()) } else { both(pin!(incoming.relay()), upload.as_mut(), &mut uploaded).await }
     }
     .await;
     rt::give_back(first);
@@ -263,7 +263,7 @@ async fn unary(
         );
         return Err(Failed::here(Failure::new(Kind::NotSendable, text)));
     }
-    let checkout = present(body, connect(out, endpoint)).await?;
+    let checkout = present(body, pin!(connect(out, endpoint))).await?;
     let began = Instant::now();
     let hop = Hop::new(out.with_literals(|literals| checkout.start(Start { path: UNARY, literals })));
     let mut encoded = Ok(());
@@ -271,7 +271,7 @@ async fn unary(
         .map_err(|error| call_failed(&error))?;
     encoded.map_err(|error| Failed::here(Failure::from(error)))?;
     let mut watch = pin!(async { Err(Failed::here(client_left(&out.status, body).await)) });
-    let message = both(first_message(&hop), watch.as_mut(), &mut false).await?;
+    let message = both(pin!(first_message(&hop)), watch.as_mut(), &mut false).await?;
     Incoming::new(out, &hop, answer).whole(&message, began).await
 }
 

@@ -6,7 +6,7 @@ use proto::envelope::{Peer, payload};
 use proto::grpc::status::Status;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Largest payload that a daprd sends, and is sent.
@@ -111,13 +111,13 @@ pub(super) fn status_of(error: &CallError) -> Status {
     Status { code: error.status(), message: error.to_string() }
 }
 
-/// Runs two directions until `main` is done. `aside` is polled along until it is done; its error ends both.
+/// Runs two directions until `main` is done. `aside` is polled along until it is done; its error ends both. Both come
+/// pinned: a future that is moved into another is stored twice.
 pub(super) async fn both<T, E>(
-    main: impl Future<Output = Result<T, E>>,
+    mut main: Pin<&mut impl Future<Output = Result<T, E>>>,
     mut aside: Pin<&mut impl Future<Output = Result<(), E>>>,
     aside_done: &mut bool,
 ) -> Result<T, E> {
-    let mut main = pin!(main);
     poll_fn(|cx| {
         if !*aside_done && let Poll::Ready(done) = aside.as_mut().poll(cx) {
             *aside_done = true;

@@ -20,6 +20,7 @@ use proto::invoke::method;
 use proto::policy::acl::{self, Operation, Permit};
 use proto::spiffe::SpiffeId;
 use proto::trace::Context;
+use std::pin::pin;
 use std::rc::Rc;
 
 const SERVICE: &str = "/dapr.proto.internals.v1.ServiceInvocation/";
@@ -120,7 +121,7 @@ impl Incoming<'_> {
         record.peer_app = self.caller_name(&invoke);
         record.bytes_in = data.len() as u64;
         let story = self.story(hop, &invoke, verb, Received { data, sequence }, &mut record);
-        let told = rt::within(self.deadline, story)
+        let told = rt::within(self.deadline, pin!(story))
             .await
             .unwrap_or_else(|| Err(Failure::new(Kind::Deadline, "context deadline exceeded")));
         let status = told

@@ -92,10 +92,10 @@ async fn once(
     let (keeps_alive, served) = {
         let mut upload = pin!(upload(hop, &mut sink, sequence, request, &progress));
         let mut uploaded = false;
-        both(request.head(&mut answer, reused), upload.as_mut(), &mut uploaded).await?;
+        both(pin!(request.head(&mut answer, reused)), upload.as_mut(), &mut uploaded).await?;
         incoming.steps.done(Step::Answered, began.elapsed().as_micros());
         let mut relay = Relay { incoming, hop, request, answer: &mut answer, progress: &progress };
-        both(relay.run(), upload.as_mut(), &mut uploaded).await?
+        both(pin!(relay.run()), upload.as_mut(), &mut uploaded).await?
     };
     let complete = keeps_alive && progress.is_whole.get();
     exchange.complete(complete);

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ async fn remote(
     record: &mut Record<'_>,
 ) -> Result<(), Failure> {
     let shard = out.shard;
-    present(body, shard.route(&out.target)).await?;
+    present(body, pin!(shard.route(&out.target))).await?;
     out.steps.done(Step::Resolved, &out.target.app.app_id);
     shard.budget().deposit();
     let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
@@ -146,9 +146,9 @@ async fn again(
     match verdict {
         Verdict::Again { wait } => {
             shard.metrics.retry(if retry == Retry::Unsafe { "repeat" } else { "safe" });
-            present(body, pause(wait)).await?;
+            present(body, pin!(pause(wait))).await?;
             // a failed lookup leaves the known endpoints in force
-            present(body, look_again(out)).await
+            present(body, pin!(look_again(out))).await
         }
         Verdict::Stop(why) => Err(given_up(out, failed.failure, attempts.made(), why)),
     }
@@ -194,9 +194,9 @@ fn refuse_oversized(body: &Body<'_>) -> Result<(), Failure> {
 /// Waits for `what` as long as the client is there; no receive buffer is held meanwhile.
 pub(super) async fn present<T, E: From<Failure>>(
     body: &mut Body<'_>,
-    what: impl Future<Output = Result<T, E>>,
+    mut what: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Result<T, E> {
-    let (mut what, unanswered) = (pin!(what), Cell::new(0));
+    let unanswered = Cell::new(0);
     let mut gone = pin!(attempt::client_left(&unanswered, body));
     poll_fn(|cx| {
         if let Poll::Ready(done) = what.as_mut().poll(cx) {

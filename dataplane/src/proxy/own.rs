@@ -33,7 +33,7 @@ pub(super) async fn call(
     };
     let mut head = Vec::new();
     let framing = write_head(out, &app, &mut head)?;
-    let forwarding = super::outbound::present(body, app::forward(&app, permit)).await?;
+    let forwarding = super::outbound::present(body, pin!(app::forward(&app, permit))).await?;
     out.steps.done(Step::Allowed, &out.target.app.app_id);
     body.invite(answer).await.map_err(|e| Failure::new(Kind::ClientGone, e.to_string()))?;
     let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
@@ -71,7 +71,7 @@ async fn exchange(
     let mut fresh = false;
     loop {
         let connected = async { forwarding.connect(fresh).await.map_err(|e| request.asked.unreachable(&e)) };
-        let exchange = super::outbound::present(body, connected).await?;
+        let exchange = super::outbound::present(body, pin!(connected)).await?;
         let began = Instant::now();
         let told = once(out, exchange, request, body, answer, began).await;
         let status = if told.is_ok() { out.status.get() } else { 500 };
@@ -120,10 +120,10 @@ async fn once(
         let _ = sink.flush().await; // the answer, or its absence, tells what is wrong
         let mut upload = pin!(upload(out, body, &mut sink));
         let mut uploaded = false;
-        both(request.head(&mut from, reused), upload.as_mut(), &mut uploaded).await?;
+        both(pin!(request.head(&mut from, reused)), upload.as_mut(), &mut uploaded).await?;
         out.steps.done(Step::Answered, began.elapsed().as_micros());
         let mut relay = Relay { out, request, from: &mut from, answer };
-        both(relay.run(), upload.as_mut(), &mut uploaded).await?
+        both(pin!(relay.run()), upload.as_mut(), &mut uploaded).await?
     };
     exchange.complete(keeps_alive && body.is_done());
     Ok(())

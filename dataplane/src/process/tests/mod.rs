@@ -9,9 +9,12 @@ mod inbound;
 
 use super::seat::ToShard;
 use super::{NamesEverywhere, Plane, Start};
+use crate::admin::Surface;
 use crate::config::{ListenAt, Listening, Role};
+use crate::mesh::Call;
+use crate::proxy::inbound as callee;
 use crate::rt::{self, Backend, BackendChoice, Running, Sender};
-use crate::shard::{Common, Names};
+use crate::shard::{Common, Names, Shard};
 use crate::subscribe::Update;
 use crate::tls::Identity;
 use proto::snapshot::{
@@ -20,6 +23,7 @@ use proto::snapshot::{
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -278,3 +282,16 @@ fn backends() -> Vec<Backend> {
 }
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+/// A future that is moved into another is stored twice; these sizes show it when it happens.
+#[test]
+fn the_state_of_a_connection_and_of_a_call_stays_small() {
+    fn connection<F: Future>(_: fn(Rc<Shard>, rt::Stream, Surface) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+    fn call<F: Future>(_: fn(Rc<Shard>, Call) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+    assert!(connection(crate::admin::serve) <= 8 << 10, "{} bytes", connection(crate::admin::serve));
+    assert!(call(callee::handle) <= 8 << 10, "{} bytes", call(callee::handle));
+}
