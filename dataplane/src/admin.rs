@@ -45,7 +45,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, surface: Surface) {
     while after == After::Next && next_head(&shard, &mut connection).await {
         after = exchange(&shard, &mut connection, surface).await;
     }
-    connection.end(after);
+    connection.end(after).await;
 }
 
 /// Waits for a request; `false` when there is none or connections are to end.

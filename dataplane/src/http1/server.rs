@@ -3,7 +3,7 @@
 use super::left::Ends;
 use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
-use crate::rt::{Segment, SendError, Stream, Tick, Writer};
+use crate::rt::{self, Segment, SendError, Stream, Tick, Writer};
 use proto::http1::framing::{Framing, Incoming};
 use proto::http1::head::{Request, SLACK};
 use std::fmt;
@@ -62,10 +62,14 @@ impl Connection {
         self.source.head(&mut self.head, max_head.saturating_add(SLACK), deadlines).await
     }
 
-    /// Ends the connection as the last exchange demands.
-    pub(crate) fn end(self, after: After) {
+    /// Ends the connection as the last exchange demands. What came of an answer goes out before it is cut off: a
+    /// connection that is reset without a byte of an answer makes some clients ask again by themselves.
+    pub(crate) async fn end(mut self, after: After) {
         match after {
-            After::Abort => self.writer.abort(),
+            After::Abort => {
+                let _ = self.writer.sent(rt::now() + LINGER).await; // it is cut off either way
+                self.writer.abort();
+            }
             After::Close => self.writer.close(LINGER),
             After::Next => {} // nothing is under way: dropping it closes it
         }

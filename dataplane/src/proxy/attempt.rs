@@ -42,6 +42,8 @@ pub(super) struct Failed {
     pub(super) processed: Processed,
     /// It speaks against the endpoint.
     pub(super) blames_peer: bool,
+    /// The peer is there, but did not take this call.
+    pub(super) refused: bool,
     /// The callee said nothing but that it does not know the method, so the app was not called.
     unknown_method: bool,
 }
@@ -54,6 +56,7 @@ impl Failed {
             code: Code::INTERNAL,
             processed: Processed::Maybe,
             blames_peer: false,
+            refused: false,
             unknown_method: false,
         }
     }
@@ -65,6 +68,7 @@ impl Failed {
             code: status.code,
             processed,
             blames_peer,
+            refused: false,
             unknown_method: false,
         }
     }
@@ -103,13 +107,7 @@ async fn connect(out: &Outgoing<'_>, endpoint: SocketAddr) -> Result<Checkout, F
     let key = out.target.peer(endpoint, &out.view.snapshot.workload);
     let checkout = out.shard.mesh.checkout(&key, rt::now() + CONNECT_TIME).await.map_err(|error| {
         let status = Status { code: Code::UNAVAILABLE, message: unreachable(endpoint, &error) };
-        Failed {
-            failure: Failure::rpc(&status),
-            code: status.code,
-            processed: Processed::No,
-            blames_peer: true,
-            unknown_method: false,
-        }
+        Failed::status(&status, Processed::No)
     })?;
     match &key.expected {
         Some(id) => out.steps.done(Step::Connected, format_args!("{endpoint}, mTLS with {id}")),
@@ -277,9 +275,10 @@ async fn unary(
 
 /// The call broke before its answer.
 pub(super) fn call_failed(error: &CallError) -> Failed {
-    let processed =
-        if matches!(error, CallError::Unprocessed { .. }) { Processed::No } else { Processed::Maybe };
-    Failed::status(&status_of(error), processed)
+    let refused = matches!(error, CallError::Unprocessed { .. });
+    let processed = if refused { Processed::No } else { Processed::Maybe };
+    let failed = Failed::status(&status_of(error), processed);
+    Failed { refused, blames_peer: failed.blames_peer && !refused, ..failed }
 }
 
 /// The client's body cannot be read on.

@@ -153,8 +153,9 @@ impl Incoming<'_> {
         self.steps.done(Step::Allowed, record.peer_app);
         let forwarding = app::forward(&app, permit).await?;
         let ended = self.has_ended(hop, invoke).await?;
-        let bodiless = ended && received.data.is_empty();
-        let (mut head, complete) = (rt::turn_buffer(), bodiless.then_some(0));
+        // a streamed body without a declared length stays one, as the client sent it
+        let known = self.shape == Shape::Unary || (ended && received.data.is_empty());
+        let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
         let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app), complete)?;
         let asked = Asked { verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;

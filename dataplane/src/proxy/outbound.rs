@@ -141,7 +141,7 @@ async fn again(
         replay.is_whole()
     };
     let retry = classify::retry(failed.code, failed.processed);
-    let attempt = FailedAttempt { retry, replayable, fresh_endpoint };
+    let attempt = FailedAttempt { retry, replayable, fresh_endpoint, refused: failed.refused };
     let verdict = attempts.failed(attempt, &mut shard.budget(), now());
     match verdict {
         Verdict::Again { wait } => {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The built-in policy: `Unavailable` and `Unauthenticated` are tried up to three more times, one second apart. An
-//! attempt that provably was not processed moves to another live endpoint at once where there is one.
+//! attempt that provably was not processed moves to another live endpoint at once where there is one; a call that a
+//! peer refused on an open connection goes out again at once, the first time.
 
 use crate::invoke::classify::Retry;
 use crate::time::Tick;
@@ -44,6 +45,8 @@ pub struct FailedAttempt {
     pub replayable: bool,
     /// A live endpoint exists that this call has not tried.
     pub fresh_endpoint: bool,
+    /// The peer is there and refused the call on an open connection (REFUSED_STREAM, GOAWAY).
+    pub refused: bool,
 }
 
 /// What to do after a failed attempt.
@@ -77,12 +80,13 @@ pub struct Attempts {
     policy: RetryPolicy,
     made: u32,
     repeats: u32,
+    refused_before: bool,
 }
 
 impl Attempts {
     /// Before the first attempt.
     pub fn new(policy: RetryPolicy) -> Attempts {
-        Attempts { policy, made: 0, repeats: 0 }
+        Attempts { policy, made: 0, repeats: 0, refused_before: false }
     }
 
     /// An attempt begins; returns its number, from 1.
@@ -116,7 +120,8 @@ impl Attempts {
             return Verdict::Stop(Stop::Budget);
         }
         self.repeats += u32::from(attempt.retry == Retry::Unsafe);
-        let at_once = attempt.fresh_endpoint && attempt.retry == Retry::Safe;
+        let first_refusal = attempt.refused && !core::mem::replace(&mut self.refused_before, true);
+        let at_once = attempt.retry == Retry::Safe && (attempt.fresh_endpoint || first_refusal);
         Verdict::Again { wait: if at_once { Duration::ZERO } else { self.policy.interval } }
     }
 }
@@ -171,7 +176,7 @@ mod tests {
     use super::*;
 
     const UNAVAILABLE: FailedAttempt =
-        FailedAttempt { retry: Retry::Safe, replayable: true, fresh_endpoint: false };
+        FailedAttempt { retry: Retry::Safe, replayable: true, fresh_endpoint: false, refused: false };
     const SECOND: Duration = Duration::from_secs(1);
 
     fn run(policy: RetryPolicy, attempt: FailedAttempt) -> Vec<Verdict> {
@@ -205,6 +210,14 @@ mod tests {
         assert_eq!(run(RetryPolicy::BUILT_IN, fresh)[0], Verdict::Again { wait: Duration::ZERO });
         let processed = FailedAttempt { retry: Retry::Unsafe, ..fresh };
         assert_eq!(run(RetryPolicy::BUILT_IN, processed)[0], Verdict::Again { wait: SECOND });
+    }
+
+    #[test]
+    fn the_first_refusal_of_a_peer_that_is_there_costs_no_wait() {
+        let refused = FailedAttempt { refused: true, ..UNAVAILABLE };
+        let verdicts = run(RetryPolicy::BUILT_IN, refused);
+        let waits = [Duration::ZERO, SECOND, SECOND].map(|wait| Verdict::Again { wait });
+        assert_eq!(verdicts[..3], waits);
     }
 
     #[test]
