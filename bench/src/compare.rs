@@ -61,8 +61,8 @@ pub(crate) struct Cell {
     pub(crate) turns: Vec<Turn>,
     /// Of caller and callee; `None` where nothing may count.
     pub(crate) counted: Option<Counted>,
-    /// At half of the load that HAProxy carried.
-    pub(crate) half_load: Option<Outcome>,
+    /// At half of the load that HAProxy carried, by round.
+    pub(crate) half_load: Vec<Outcome>,
 }
 
 /// What was counted in a short run of its own.
@@ -117,8 +117,8 @@ pub(crate) struct Results {
 pub(crate) struct Direct {
     /// As much as it carries.
     pub(crate) full: Outcome,
-    /// At half of the load that HAProxy carried: what a sidecar's latency is added to.
-    pub(crate) half_load: Option<Outcome>,
+    /// At half of the load that HAProxy carried, by round: what a sidecar's latency is added to.
+    pub(crate) half_load: Vec<Outcome>,
 }
 
 impl Results {
@@ -183,7 +183,7 @@ fn measure(
     pairs: &[Pair],
     scenario: Scenario,
 ) -> Result<(Vec<Cell>, Direct), String> {
-    let cell = |_| Cell { scenario, turns: Vec::new(), counted: None, half_load: None };
+    let cell = |_| Cell { scenario, turns: Vec::new(), counted: None, half_load: Vec::new() };
     let mut cells: Vec<Cell> = pairs.iter().map(cell).collect();
     // a turn that nobody counts: connections, caches, heaps
     for pair in pairs {
@@ -199,27 +199,42 @@ fn measure(
             cell.turns.push(turn(plan.length, pair, scenario)?);
         }
     }
-    let half = cells.first().map(|c| median(c.turns.iter().map(|t| t.load.per_second)) / 2.0);
-    let half = half.filter(|_| plan.latency);
-    let at_half = |to, path: &str| {
-        half.map(|r| drive(plan.length, to, path, scenario.connections, Some(r))).transpose()
-    };
     for (pair, cell) in pairs.iter().zip(&mut cells) {
         cell.counted = count(plan.length, pair, scenario)?;
-        cell.half_load = at_half(pair.front, &path(pair, scenario))?;
     }
-    let full = drive(plan.length, app.address, scenario.path, scenario.connections, None)?;
-    Ok((cells, Direct { full, half_load: at_half(app.address, scenario.path)? }))
+    let alone = Place { name: "the app", address: app.address, path: scenario.path.to_owned() };
+    let full = drive(plan.length, &alone, scenario.connections, None)?;
+    let mut direct = Direct { full, half_load: Vec::new() };
+    if plan.latency {
+        half_load(plan, pairs, &alone, &mut cells, &mut direct)?;
+    }
+    Ok((cells, direct))
 }
 
-fn path(pair: &Pair, scenario: Scenario) -> String {
-    format!("{}{}", pair.prefix, scenario.path)
+/// Turns at half of the load that HAProxy carried, the app alone among them.
+fn half_load(
+    plan: &Plan,
+    pairs: &[Pair],
+    alone: &Place<'_>,
+    cells: &mut [Cell],
+    direct: &mut Direct,
+) -> Result<(), String> {
+    let Some(base) = cells.first() else { return Ok(()) };
+    let (rate, scenario) = (median(base.turns.iter().map(|t| t.load.per_second)) / 2.0, base.scenario);
+    for _ in 0..plan.rounds {
+        direct.half_load.push(drive(plan.length, alone, scenario.connections, Some(rate))?);
+        for (pair, cell) in pairs.iter().zip(cells.iter_mut()) {
+            let at = Place::of(pair, scenario);
+            cell.half_load.push(drive(plan.length, &at, scenario.connections, Some(rate))?);
+        }
+    }
+    Ok(())
 }
 
 fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, String> {
     let sides = [("caller", pair.caller.all()), ("callee", pair.callee.all())];
     let before = sides.each_ref().map(|(_, ids)| host::cpu_by_process(ids));
-    let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
+    let load = drive(length, &Place::of(pair, scenario), scenario.connections, None)?;
     let mut processes = Vec::new();
     for ((side, _), before) in sides.iter().zip(before) {
         for (id, role, cpu) in before {
@@ -231,21 +246,32 @@ fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, Strin
     Ok(Turn { caller_cpu_us: of("caller"), callee_cpu_us: of("callee"), processes, load })
 }
 
-fn drive(
-    length: Duration,
-    target: std::net::SocketAddr,
-    path: &str,
-    connections: usize,
-    rate: Option<f64>,
-) -> Result<Outcome, String> {
-    let plan = load::Plan { target, path: path.to_owned(), connections, rate, length, grpc: None };
-    let outcome = load::run(&plan).map_err(|e| format!("{target}{path}: {e}"))?;
-    match &outcome.first_error {
-        Some(e) => Err(format!(
-            "{target}{path}: {} of {} calls failed, the first: {e}",
-            outcome.errors, outcome.requests
-        )),
-        None => Ok(outcome),
+/// Drives a pair, or the app alone.
+fn drive(length: Duration, at: &Place<'_>, connections: usize, rate: Option<f64>) -> Result<Outcome, String> {
+    let (target, path) = (at.address, at.path.clone());
+    let outcome = load::run(&load::Plan { target, path, connections, rate, length, grpc: None })
+        .map_err(|e| format!("{}: {e}", at.name))?;
+    let Some(first) = &outcome.first_error else { return Ok(outcome) };
+    let what =
+        format!("{}: {} of {} calls failed, the first: {first}", at.name, outcome.errors, outcome.requests);
+    // an overloaded daprd loses a call now and then; its numbers stand, with this beside them
+    if at.name == "daprd" && outcome.errors * 20 < outcome.requests {
+        eprintln!("{what}");
+        return Ok(outcome);
+    }
+    Err(what)
+}
+
+/// What is driven.
+struct Place<'a> {
+    name: &'a str,
+    address: std::net::SocketAddr,
+    path: String,
+}
+
+impl Place<'_> {
+    fn of(pair: &Pair, scenario: Scenario) -> Place<'_> {
+        Place { name: pair.name, address: pair.front, path: format!("{}{}", pair.prefix, scenario.path) }
     }
 }
 
@@ -258,7 +284,7 @@ fn count(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<Cou
         eprintln!("SKIPPED counting system calls: neither perf nor strace may look at the processes");
         return Ok(None);
     };
-    let load = drive(length, pair.front, &path(pair, scenario), scenario.connections, None)?;
+    let load = drive(length, &Place::of(pair, scenario), scenario.connections, None)?;
     let (Some(caller), Some(callee)) = (caller.counts(), callee.counts()) else { return Ok(None) };
     Ok(Some(Counted { requests: load.requests, caller, callee }))
 }

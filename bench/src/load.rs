@@ -3,6 +3,7 @@
 //! On a schedule the latency counts from the moment a request was due, not from the moment it could be sent: a stalled server cannot
 //! hide its stall by holding back the load (coordinated omission).
 
+use crate::timer::Timer;
 use crate::wire::Wire;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -13,6 +14,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
+
+/// So long after its begin a schedule is not recorded yet: the generator has just worked hard to open everything, and the kernel lets
+/// others go first for a while.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -73,13 +78,16 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
         Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| io::Error::other(e.to_string()))?;
     let tally = Rc::new(RefCell::new(Tally { latency, errors: 0, first_error: None }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // what opening costs is no part of a schedule
+    let lines = runtime.block_on(open_all(plan))?;
     let begin = Instant::now();
     let local = LocalSet::new();
-    for number in 0..plan.connections.max(1) {
-        local.spawn_local(connection(plan.clone(), number, begin, tally.clone()));
+    for (number, line) in lines.into_iter().enumerate() {
+        local.spawn_local(connection(plan.clone(), number, begin, line, tally.clone()));
     }
     runtime.block_on(local);
-    let took = begin.elapsed().as_secs_f64();
+    let settling = if plan.rate.is_some() { SETTLING } else { Duration::ZERO };
+    let took = begin.elapsed().saturating_sub(settling).as_secs_f64();
     let tally = tally.borrow();
     let at = |q| tally.latency.value_at_quantile(q);
     Ok(Outcome {
@@ -94,38 +102,62 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
     })
 }
 
-async fn connection(plan: Plan, number: usize, begin: Instant, tally: Rc<RefCell<Tally>>) {
-    let end = begin + plan.length;
-    let mut sent = 0u32;
-    while Instant::now() < end {
-        let mut wire = match Wire::open(&plan).await {
-            Ok(wire) => wire,
-            Err(e) => {
-                tally.borrow_mut().failed(format!("connecting: {e}"));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-        };
-        while let Some(due) = next_due(&plan, number, sent, begin).filter(|due| *due < end) {
-            wait_until(due).await;
-            sent += 1;
-            let due = if plan.rate.is_some() { due } else { Instant::now() };
-            if due >= end {
-                return;
-            }
-            match wire.call().await {
-                Ok(200) => record(&tally, due),
-                Ok(status) => tally.borrow_mut().failed(format!("status {status}")),
-                Err(e) => {
-                    tally.borrow_mut().failed(e.to_string());
-                    break;
-                }
-            }
+/// One connection and its timer.
+struct Line {
+    /// `None` where it could not be opened: the first call says why.
+    wire: Option<Wire>,
+    timer: Timer,
+}
+
+/// All connections; on a schedule each has carried a call.
+async fn open_all(plan: &Plan) -> io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for _ in 0..plan.connections.max(1) {
+        let mut line = Line { wire: Wire::open(plan).await.ok(), timer: Timer::new()? };
+        if let (Some(opened), Some(_)) = (&mut line.wire, plan.rate) {
+            // a call that fails here fails again where it counts
+            let _ = opened.call().await;
         }
-        if next_due(&plan, number, sent, begin).is_none_or(|due| due >= end) {
-            return;
-        }
+        lines.push(line);
     }
+    Ok(lines)
+}
+
+/// The calls of one connection until the plan ends. A connection that fails is opened again.
+async fn connection(plan: Plan, number: usize, begin: Instant, mut line: Line, tally: Rc<RefCell<Tally>>) {
+    let end = begin + plan.length;
+    let mut sent = 0;
+    while let Some(due) = next_due(&plan, number, sent, begin).filter(|due| *due < end) {
+        if let Err(e) = call(&plan, begin, due, &mut line, &tally).await {
+            tally.borrow_mut().failed(e.to_string());
+            // whoever is not there is not asked in a circle
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sent += 1;
+    }
+}
+
+/// One call at its time.
+async fn call(
+    plan: &Plan,
+    begin: Instant,
+    due: Instant,
+    line: &mut Line,
+    tally: &RefCell<Tally>,
+) -> io::Result<()> {
+    let mut wire = match line.wire.take() {
+        Some(open) => open,
+        None => Wire::open(plan).await?,
+    };
+    line.timer.until(due).await?;
+    let due = if plan.rate.is_some() { due } else { Instant::now() };
+    match wire.call().await? {
+        200 if plan.rate.is_some() && due < begin + SETTLING => {}
+        200 => record(tally, due),
+        status => tally.borrow_mut().failed(format!("status {status}")),
+    }
+    line.wire = Some(wire);
+    Ok(())
 }
 
 fn record(tally: &RefCell<Tally>, due: Instant) {
@@ -138,10 +170,4 @@ fn next_due(plan: &Plan, number: usize, sent: u32, begin: Instant) -> Option<Ins
     let Some(rate) = plan.rate else { return Some(Instant::now()) };
     let place = number as f64 + f64::from(sent) * plan.connections as f64;
     begin.checked_add(Duration::from_secs_f64(place / rate))
-}
-
-async fn wait_until(due: Instant) {
-    if due > Instant::now() {
-        tokio::time::sleep_until(due.into()).await;
-    }
 }

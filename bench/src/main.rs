@@ -8,6 +8,7 @@ mod load;
 mod peers;
 mod reply;
 mod report;
+mod timer;
 mod wire;
 
 use clap::{Args, Parser, Subcommand};

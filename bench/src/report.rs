@@ -1,6 +1,7 @@
 //! The comparison as text: ratios to HAProxy in front, then what they are made of.
 
 use crate::compare::{Cell, Column, Counted, Results, median, ratio};
+use crate::load::Outcome;
 use std::fmt::Write;
 
 /// The whole report.
@@ -70,22 +71,29 @@ fn costs(out: &mut String, results: &Results) {
     table(out, "requests per second", &results.columns, |_, cell| {
         format!("{:.0}", median(cell.turns.iter().map(|t| t.load.per_second)))
     });
-    if results.direct.iter().all(|d| d.half_load.is_some()) {
+    if results.direct.iter().all(|d| !d.half_load.is_empty()) {
         latencies(out, results);
     }
 }
 
+/// Whoever carries less of the schedule than this is overloaded by it, and its latency is the length of the run.
+const KEPT_UP: f64 = 0.95;
+
 /// At half load: what the sidecars add to the app's own latency.
 fn latencies(out: &mut String, results: &Results) {
     table(out, "added us p50/p99/p99.9", &results.columns, |at, cell| {
-        let alone = results.direct.get(at).and_then(|d| d.half_load.as_ref());
-        let (Some(with), Some(alone)) = (&cell.half_load, alone) else { return "-".to_owned() };
-        let added = |with: u64, alone: u64| with.saturating_sub(alone);
+        let alone = results.direct.get(at).map(|d| d.half_load.as_slice()).unwrap_or_default();
+        let middle = |all: &[Outcome], of: fn(&Outcome) -> f64| median(all.iter().map(of));
+        let carried = |all| middle(all, |o| o.per_second);
+        if carried(&cell.half_load) < KEPT_UP * carried(alone) {
+            return format!("cannot ({:.0}/s)", carried(&cell.half_load));
+        }
+        let added = |of| (middle(&cell.half_load, of) - middle(alone, of)).max(0.0);
         format!(
-            "{}/{}/{}",
-            added(with.p50_us, alone.p50_us),
-            added(with.p99_us, alone.p99_us),
-            added(with.p999_us, alone.p999_us)
+            "{:.0}/{:.0}/{:.0}",
+            added(|o| o.p50_us as f64),
+            added(|o| o.p99_us as f64),
+            added(|o| o.p999_us as f64)
         )
     });
 }
