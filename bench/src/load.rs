@@ -79,9 +79,9 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
     let tally = Rc::new(RefCell::new(Tally { latency, errors: 0, first_error: None }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // what opening costs is no part of a schedule
-    let lines = runtime.block_on(open_all(plan))?;
-    let begin = Instant::now();
     let local = LocalSet::new();
+    let lines = local.block_on(&runtime, open_all(plan))?;
+    let begin = Instant::now();
     for (number, line) in lines.into_iter().enumerate() {
         local.spawn_local(connection(plan.clone(), number, begin, line, tally.clone()));
     }
