@@ -6,7 +6,8 @@
 use rig::echo::Echo;
 use rig::ground::{Ground, Member, await_gone};
 use rig::http1::client;
-use rig::load::Load;
+use rig::load::{Balancer, Load, Tally};
+use rig::machine::Account;
 use rig::sidecar::send_signal;
 use rig::wait;
 use serde_json::Value;
@@ -18,9 +19,12 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections of the load; so many calls are in flight at most.
-const CONNECTIONS: u32 = 4;
+const CONNECTIONS: u32 = 16;
 /// Calls a second.
-const RATE: u32 = 300;
+const RATE: u32 = 500;
+/// From SIGKILL to a data plane to the first call that begins afterwards and is answered. Where other processes take
+/// their part of the machine meanwhile it counts as much longer ([`Account::stretched`]).
+const RESTART: Duration = Duration::from_secs(1);
 
 /// One load at a time: the machine may be small.
 static TURN: Mutex<()> = Mutex::new(());
@@ -29,9 +33,19 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What became of a load, which came at its rate but for what others took of the machine.
+fn ended(load: Load, machine: &Account) -> Tally {
+    let tally = load.stop();
+    let second = machine.stretched(Duration::from_secs(1)).as_secs_f64();
+    println!("{:.0} calls/s for {:?}", tally.rate(), tally.time);
+    assert!(tally.rate() * second >= f64::from(RATE) * 0.9, "{} calls/s: {tally:?}", tally.rate());
+    tally
+}
+
 /// A caller without an app, a callee with the echo app, and the load between them.
 struct Pair {
     load: Load,
+    machine: Account,
     caller: Member,
     callee: Member,
     _app: Echo,
@@ -47,9 +61,9 @@ impl Pair {
         let callee = ground.start("callee", Some(app.port()), more);
         ground.await_registered("callee", 1);
         let caller = ground.start("caller", None, more);
-        let load = Load::start(caller.http, "callee", CONNECTIONS, RATE);
+        let (load, machine) = (Load::start(caller.http, "callee", CONNECTIONS, RATE), Account::now());
         load.await_more(100);
-        Pair { load, caller, callee, _app: app, ground, _turn: turn }
+        Pair { load, machine, caller, callee, _app: app, ground, _turn: turn }
     }
 }
 
@@ -89,16 +103,29 @@ fn a_killed_control_process_costs_no_call_and_comes_back_in_step() {
         pair.load.await_more(100);
     }
     pair.ground.await_registered("callee", 1);
-    let tally = pair.load.stop();
+    let tally = ended(pair.load, &pair.machine);
     assert!(tally.is_clean(), "{tally:?}");
+}
+
+/// Kills a data plane under load; within a second another one answers.
+fn kill_data_plane(pair: &Pair, of: &Member) -> u32 {
+    let old = of.data_plane();
+    let (machine, killed) = (Account::now(), Instant::now());
+    kill(old);
+    await_gone(&[old], PATIENCE);
+    let gone = killed.elapsed();
+    pair.load.mark();
+    let took = gone + pair.load.await_answer_after_mark();
+    let bound = machine.stretched(RESTART);
+    println!("served {took:?} after SIGKILL to the data plane, gone after {gone:?} (at most {bound:?})");
+    assert!(took <= bound, "{took:?}, at most {bound:?}\n{}", of.sidecar.tail());
+    old
 }
 
 #[test]
 fn a_killed_data_plane_of_the_caller_costs_the_calls_in_flight_only_and_visibly() {
     let pair = Pair::start(&[]);
-    let old = pair.caller.data_plane();
-    kill(old);
-    await_gone(&[old], PATIENCE);
+    let old = kill_data_plane(&pair, &pair.caller);
     pair.load.await_more(200);
     assert_ne!(pair.caller.data_plane(), old);
     let tally = pair.load.stop();
@@ -110,9 +137,7 @@ fn a_killed_data_plane_of_the_caller_costs_the_calls_in_flight_only_and_visibly(
 #[test]
 fn a_killed_data_plane_of_the_callee_costs_the_calls_in_flight_only_and_visibly() {
     let pair = Pair::start(&[]);
-    let old = pair.callee.data_plane();
-    kill(old);
-    await_gone(&[old], PATIENCE);
+    let old = kill_data_plane(&pair, &pair.callee);
     pair.load.await_more(200);
     assert_ne!(pair.callee.data_plane(), old);
     let tally = pair.load.stop();
@@ -187,25 +212,54 @@ fn the_apps_exit_code_is_that_of_run() {
     await_gone(&family, PATIENCE);
 }
 
+/// Ends a sidecar in order, and waits until it is gone.
+fn end(member: &mut Member) {
+    let ended = member.sidecar.terminate();
+    assert_eq!(ended.and_then(|e| e.code()), Some(0), "{}", member.sidecar.tail());
+}
+
 #[test]
-fn instances_that_are_replaced_one_by_one_cost_no_call() {
+fn three_callees_that_are_replaced_one_by_one_cost_no_call() {
     let _turn = turn();
     let ground = Ground::new(rig::outrigger!());
-    let apps = ["one", "two"].map(Echo::start);
+    let apps = ["one", "two", "three"].map(Echo::start);
     let mut callees = apps.each_ref().map(|app| ground.start("callee", Some(app.port()), &[]));
-    ground.await_registered("callee", 2);
+    ground.await_registered("callee", 3);
     let caller = ground.start("caller", None, &[]);
-    let load = Load::start(caller.http, "callee", CONNECTIONS, RATE);
+    let (load, machine) = (Load::start(caller.http, "callee", CONNECTIONS, RATE), Account::now());
     load.await_more(100);
     for (app, callee) in apps.iter().zip(&mut callees) {
-        let ended = callee.sidecar.terminate();
-        assert_eq!(ended.and_then(|e| e.code()), Some(0), "{}", callee.sidecar.tail());
+        end(callee);
         load.await_more(100);
         *callee = ground.start("callee", Some(app.port()), &[]);
-        ground.await_registered("callee", 2);
+        ground.await_registered("callee", 3);
         load.await_more(100);
     }
-    let tally = load.stop();
+    let tally = ended(load, &machine);
+    assert!(tally.is_clean() && tally.by.len() == 3, "{tally:?}");
+}
+
+/// Clients are where a balancer sends them, which looks at readiness: they stop when the sidecar says that it leaves.
+#[test]
+fn three_callers_that_are_replaced_one_by_one_cost_no_call() {
+    let _turn = turn();
+    let ground = Ground::new(rig::outrigger!());
+    let app = Echo::start("one");
+    let _callee = ground.start("callee", Some(app.port()), &[]);
+    ground.await_registered("callee", 1);
+    let mut callers = [(); 3].map(|()| ground.start("caller", None, &[]));
+    let balancer = Balancer::watch(&callers.each_ref().map(|caller| caller.http));
+    let (load, machine) = (Load::balanced(&balancer, "callee", CONNECTIONS, RATE), Account::now());
+    load.await_more(100);
+    for caller in &mut callers {
+        end(caller);
+        load.await_more(100);
+        let fresh = ground.start("caller", None, &[]);
+        balancer.replace(caller.http, fresh.http);
+        *caller = fresh;
+        load.await_more(100);
+    }
+    let tally = ended(load, &machine);
     assert!(tally.is_clean(), "{tally:?}");
 }
 
@@ -225,7 +279,7 @@ fn renewed(time: Duration) {
         }
         pair.load.await_more(u64::from(RATE));
     }
-    let tally = pair.load.stop();
+    let tally = ended(pair.load, &pair.machine);
     assert!(tally.is_clean(), "{tally:?}");
     assert!(seen.iter().all(|leaves| leaves.len() >= 4), "{seen:?}");
 }

@@ -27,6 +27,8 @@ pub(crate) struct Ours {
     pub(crate) got: Option<OneOrMany<Got>>,
     /// What reaches the app.
     pub(crate) app_saw: Option<Vec<Saw>>,
+    /// What the client may get instead where one of the sidecars is a real daprd, by that one's doing.
+    pub(crate) beside_daprd: Option<OneOrMany<Got>>,
 }
 
 #[derive(Deserialize)]

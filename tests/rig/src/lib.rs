@@ -30,6 +30,7 @@ pub mod h2app;
 pub mod harness;
 pub mod http1;
 pub mod load;
+pub mod machine;
 pub mod mdns;
 pub mod netns;
 pub mod pattern;
