@@ -10,7 +10,7 @@ mod resources;
 mod spec;
 mod tree;
 
-use crate::settings::ApiLogging;
+use crate::settings::{ApiLists, ApiLogging};
 use access::AccessControl;
 use reader::Reader;
 use std::fmt;
@@ -80,6 +80,10 @@ pub struct Configuration {
     pub trust_domain: Option<String>,
     /// `spec.logging.apiLogging`.
     pub api_logging: ApiLogging,
+    /// `spec.api`, as far as it is about HTTP.
+    pub api: ApiLists,
+    /// Whether requests get trace contexts of the sidecar's own: a rate is given, or spans go somewhere.
+    pub begins_traces: bool,
 }
 
 impl Default for Configuration {
@@ -91,6 +95,8 @@ impl Default for Configuration {
             metrics_enabled: None,
             trust_domain: None,
             api_logging: ApiLogging::default(),
+            api: ApiLists::default(),
+            begins_traces: false,
         }
     }
 }

@@ -61,6 +61,12 @@ pub struct Settings {
     pub resolution: Resolution,
     /// `spec.tracing.samplingRate`; 0 switches trace headers off.
     pub sampling_rate: f64,
+    /// Whether requests without a usable trace context get one of the sidecar's own.
+    pub begins_traces: bool,
+    /// `spec.api`.
+    pub api: ApiLists,
+    /// `--allowed-origins`.
+    pub allowed_origins: String,
     /// The metrics endpoint; `None` when switched off.
     pub metrics: Option<Metrics>,
     /// API call logging.
@@ -245,6 +251,24 @@ pub struct ApiLogging {
     pub obfuscate_urls: bool,
     /// Health checks are not logged.
     pub omit_health_checks: bool,
+}
+
+/// Lists of HTTP APIs (`spec.api`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiLists {
+    /// Not empty: nothing else is served.
+    pub allowed: Vec<ApiRule>,
+    /// Never served.
+    pub denied: Vec<ApiRule>,
+}
+
+/// One entry of a list of APIs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiRule {
+    /// Such as `invoke`.
+    pub name: String,
+    /// Such as `v1`.
+    pub version: String,
 }
 
 /// Who may call what, as far as the configuration said anything.

@@ -3,20 +3,28 @@
 //! Order as in daprd (spec/invocation 1.2): routing by the cleaned path, baggage, API token, then the handler. Nothing
 //! before routing rewrites a path into another API.
 
+mod ask;
+mod health;
 mod metadata;
+mod own;
 mod route;
 
 use crate::http1::server::{After, Body, Connection, HEAD_TIME, settle};
 use crate::http1::sink::Sink;
 use crate::http1::source::NoHead;
 use crate::metrics::{Level, Record, Side};
+use crate::proxy::outbound::Calling;
 use crate::proxy::{self, asked, date, reply};
 use crate::rt::{self, Stream};
-use crate::shard::{Shard, now};
+use crate::shard::{Shard, View, now};
+use health::uninformed;
+use own::{Own, Then};
+use proto::api::cors::Lines;
+pub(crate) use proto::api::routes::Scope;
 use proto::http1::head::{Head, Limits, Request, Slots};
 use proto::http1::refusal::HeadError;
 use proto::invoke::{escape, target};
-use route::{Route, is_about_health, route, uninformed};
+use route::{Route, is_about_health, is_preflight, is_traced, route};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -28,22 +36,13 @@ use std::time::Duration;
 /// whom it serves.
 const FIRST_SNAPSHOT_TIME: Duration = Duration::from_secs(5);
 
-/// Which routes a listener has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Surface {
-    /// All.
-    Api,
-    /// `--dapr-public-port`: healthz and metadata.
-    Public,
-}
-
 /// Serves a client's connection to its end.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, surface: Surface) {
+pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, scope: Scope) {
     let _open = shard.metrics.hold(Level::ClientConnections);
     let mut connection = Connection::new(stream);
     let mut after = After::Next;
     while after == After::Next && next_head(&shard, &mut connection).await {
-        after = exchange(&shard, &mut connection, surface).await;
+        after = exchange(&shard, &mut connection, scope).await;
     }
     connection.end(after).await;
 }
@@ -65,7 +64,7 @@ async fn next_head(shard: &Shard, connection: &mut Connection) -> bool {
 }
 
 /// One request and its one answer.
-async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surface) -> After {
+async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) -> After {
     let view = shard.view();
     let Connection { source, writer, head, ends, .. } = connection;
     let mut answer = Sink::new(writer);
@@ -91,24 +90,68 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, surface: Surfa
     let keep = Cell::new(request.keeps_alive() && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
     let route =
-        if served { route(shard, &view, &request, &path, surface) } else { Route::Answer(uninformed()) };
-    match route {
+        if served { route(shard, &view, &request, &path, scope) } else { Route::Answer(uninformed()) };
+    let lines = cors_lines(&view, &request, scope);
+    let own = match route {
+        Route::Answer(own) => own,
+        Route::Ask(ask) => {
+            let own = ask.answer(shard, &view, &mut body, &mut answer).await;
+            Own { traced: is_traced(&view, path.raw), ..own }
+        }
         Route::Invoke => {
-            proxy::outbound::invoke(shard, &request, &path, &mut body, &mut answer, &keep, &mut record).await;
+            let calling = Calling { request: &request, path: &path, lines: &lines, keep: &keep };
+            proxy::outbound::invoke(shard, &calling, &mut body, &mut answer, &mut record).await;
+            record.finish();
+            return settle(body, &answer, keep.get(), rt::now()).await;
         }
-        Route::Answer(own) => {
-            body.discard_at_hand().await;
-            keep.set(keep.get() && !body.is_left_unread() && !own.closes);
-            let date = date();
-            let asked = asked(&request, own.traced, !keep.get(), &date, &None);
-            reply(&mut answer, &asked, &own.reply());
-            record.status = own.status;
-            record.bytes_out = answer.body_bytes();
-            let _ = answer.flush().await; // a client that left is seen at its next request
-        }
-    }
+    };
+    let told = Told { request: &request, lines, keep: &keep };
+    told.send(own, shard, &mut body, &mut answer, &mut record).await;
     record.finish();
     settle(body, &answer, keep.get(), rt::now()).await
+}
+
+/// What an answer of the sidecar's own depends on.
+struct Told<'t> {
+    request: &'t Request<'t, 't>,
+    lines: Lines<'t>,
+    keep: &'t Cell<bool>,
+}
+
+impl<'t> Told<'t> {
+    async fn send(
+        self,
+        mut own: Own<'t>,
+        shard: &Shard,
+        body: &mut Body<'_>,
+        answer: &mut Sink<'_>,
+        record: &mut Record<'_>,
+    ) {
+        let Told { request, lines, keep } = self;
+        own.lines.extend(lines);
+        body.discard_at_hand().await;
+        keep.set(keep.get() && !body.is_left_unread() && !own.closes);
+        let date = date();
+        let asked = asked(request, own.traced, !keep.get(), &date, &None);
+        reply(answer, &asked, &own.reply());
+        record.status = own.status;
+        record.bytes_out = answer.body_bytes();
+        let _ = answer.flush().await; // a client that left is seen at its next request
+        match own.then {
+            Then::Nothing => {}
+            Then::Leave => shard.common.ending.leave(),
+            Then::End => shard.common.ending.end_at_once(),
+        }
+    }
+}
+
+/// What every answer tells scripts of other origins; a preflight's answer says it itself.
+fn cors_lines<'r>(view: &View, request: &Request<'_, 'r>, scope: Scope) -> Lines<'r> {
+    let origins = &view.snapshot.api.origins;
+    if scope != Scope::Api || !origins.is_on() || is_preflight(request) {
+        return Lines::new();
+    }
+    origins.lines(request.headers.named("origin").next(), request.method)
 }
 
 /// A head that is not served: its answer, and the end of the connection.

@@ -4,6 +4,7 @@
 //! arguments. That makes unit tests, simulation and fuzzing possible without sockets.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod balance;
 pub mod control;
 pub mod drain;

@@ -15,6 +15,7 @@
 use crate::grpc::base64::{self, Padding};
 
 pub mod baggage;
+pub mod sampler;
 pub mod state;
 
 /// Longest `tracestate` that the sidecar itself writes into an answer (spec/invocation 1.18).

@@ -1,7 +1,7 @@
 //! Control processes, our own and a foreign one, and data planes for them.
 
 use control::settings::{
-    Access, ApiLogging, DataPlane as Executor, Limits, Log, Mode, Mtls, Ports, Resolution, Settings,
+    Access, ApiLists, ApiLogging, DataPlane as Executor, Limits, Log, Mode, Mtls, Ports, Resolution, Settings,
 };
 use dataplane::subscribe::{Channel, Subscription, Update, start};
 use dataplane::tls::Identity;
@@ -58,6 +58,9 @@ pub(crate) fn settings(scratch: &Scratch, app_id: &str) -> Settings {
             advertise: [127, 0, 0, 1].into(),
         },
         sampling_rate: 1.0,
+        begins_traces: false,
+        api: ApiLists::default(),
+        allowed_origins: String::new(),
         metrics: None,
         api_logging: ApiLogging::default(),
         access: Access { allow_by_default: true },

@@ -24,7 +24,10 @@ async fn a_data_plane_gets_the_whole_snapshot_and_every_change() {
     let current = plane.subscriber.current();
     assert_eq!((current.workload.app_id.as_str(), current.version), ("orders", 1));
     assert_eq!(current.app.as_ref().unwrap().max_concurrency, None);
-    ground.house.picture.change(|next| next.api = Arc::new(Api { token: Some("t".into()), tracing: true }));
+    ground
+        .house
+        .picture
+        .change(|next| next.api = Arc::new(Api { token: Some("t".into()), tracing: true, ..Api::default() }));
     plane.settle().await;
     assert_eq!(plane.subscriber.current().api.token.as_deref(), Some("t"));
     until(|| ground.house.planes.newest().is_some_and(|plane| plane.applied == 2)).await;
@@ -75,7 +78,10 @@ async fn a_refusal_is_kept_for_status_and_the_next_version_is_tried() {
     let refused = || ground.house.planes.newest().is_some_and(|plane| plane.refused == "not like this");
     until(refused).await;
     assert!(!*ground.house.present.borrow(), "a sidecar that does not serve is not to be found");
-    ground.house.picture.change(|next| next.api = Arc::new(Api { token: Some("t".into()), tracing: true }));
+    ground
+        .house
+        .picture
+        .change(|next| next.api = Arc::new(Api { token: Some("t".into()), tracing: true, ..Api::default() }));
     plane.settle().await;
     until(|| ground.house.planes.newest().is_some_and(|plane| plane.refused.is_empty())).await;
 }
@@ -87,7 +93,7 @@ async fn versions_go_on_above_what_is_served_since_before_control_was_restarted(
     plane.settle().await;
     for n in 0..5 {
         before.house.picture.change(|next| {
-            next.api = Arc::new(Api { token: Some(format!("t{n}")), tracing: true });
+            next.api = Arc::new(Api { token: Some(format!("t{n}")), tracing: true, ..Api::default() });
         });
         plane.settle().await;
     }

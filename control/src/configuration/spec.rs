@@ -4,6 +4,7 @@ use super::access::AccessControl;
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::{Configuration, Gravity};
+use crate::settings::ApiRule;
 
 /// `spec.tracing.samplingRate` when it is absent or no number.
 const DEFAULT_SAMPLING_RATE: f64 = 1e-4;
@@ -71,7 +72,7 @@ fn sections(spec: &Node, into: &mut Configuration, access: &mut AccessControl, r
         }
     }
     if let Some(node) = fields.take("api") {
-        reader.protecting(|reader| api_lists(node, reader));
+        reader.protecting(|reader| api_lists(node, into, reader));
     }
     // Building blocks and switches that Outrigger does not have.
     fields.accept(&["features", "secrets", "components", "wasm", "workflow"]);
@@ -82,9 +83,12 @@ fn tracing(node: &Node, into: &mut Configuration, reader: &mut Reader<'_>) {
     let Some(mut fields) = reader.fields(node, "spec.tracing") else { return };
     if let Some(rate) = fields.take("samplingRate") {
         into.sampling_rate = sampling_rate(rate, reader);
+        into.begins_traces |=
+            reader.text(rate, "spec.tracing.samplingRate").is_some_and(|text| !text.is_empty());
     }
     for exporter in ["otel", "zipkin", "stdout"] {
         if let Some(node) = fields.take(exporter).filter(|node| !is_off(&node.value)) {
+            into.begins_traces = true; // daprd does as soon as its spans go somewhere
             let message = format!("spec.tracing.{exporter}: spans are not exported yet");
             reader.note(node.offset, Gravity::Note, message);
         }
@@ -218,28 +222,37 @@ fn pipeline(node: &Node, name: &str, reader: &mut Reader<'_>) {
     }
 }
 
-/// Lists of allowed and denied APIs are not enforced yet; those that speak of the HTTP API must not be dropped.
-fn api_lists(node: &Node, reader: &mut Reader<'_>) {
+/// Lists of allowed and denied APIs. Whatever is unclear in them stops the start: it might have denied something.
+fn api_lists(node: &Node, into: &mut Configuration, reader: &mut Reader<'_>) {
     let Some(mut fields) = reader.fields(node, "spec.api") else { return };
-    for list in ["allowed", "denied"] {
-        let Some(rules) = fields.take(list) else { continue };
-        let context = format!("spec.api.{list}");
-        for rule in reader.items(rules, &context) {
-            let Some(mut fields) = reader.fields(rule, &format!("{context}[]")) else { continue };
-            let protocol =
-                fields.take("protocol").and_then(|node| reader.text(node, "protocol")).unwrap_or_default();
-            fields.accept(&["name", "version"]);
-            fields.finish(reader);
-            if protocol.eq_ignore_ascii_case("grpc") {
-                let message = format!("{context}: there is no gRPC API yet, so this rule has nothing to do");
-                reader.note(rule.offset, Gravity::Note, message);
-            } else {
-                let message = format!(
-                    "{context}: API lists are not enforced yet; this sidecar does not start without them"
-                );
-                reader.note(rule.offset, Gravity::Fatal, message);
-            }
+    for (list, rules) in [("allowed", &mut into.api.allowed), ("denied", &mut into.api.denied)] {
+        if let Some(node) = fields.take(list) {
+            let context = format!("spec.api.{list}");
+            let items = reader.items(node, &context);
+            *rules = items.iter().filter_map(|rule| api_rule(rule, &context, reader)).collect();
         }
     }
     fields.finish(reader);
+}
+
+fn api_rule(rule: &Node, context: &str, reader: &mut Reader<'_>) -> Option<ApiRule> {
+    let mut fields = reader.fields(rule, &format!("{context}[]"))?;
+    let mut text = |name: &'static str| {
+        let node = fields.take(name);
+        node.and_then(|node| reader.text(node, name)).unwrap_or_default()
+    };
+    let (name, version, protocol) = (text("name"), text("version"), text("protocol"));
+    fields.finish(reader);
+    if protocol.eq_ignore_ascii_case("grpc") {
+        let message = format!("{context}: there is no gRPC API yet, so this rule has nothing to do");
+        reader.note(rule.offset, Gravity::Note, message);
+        return None;
+    }
+    if !protocol.eq_ignore_ascii_case("http") {
+        reader.mistake(rule, format!("{context}[].protocol is {protocol:?}; expected http or grpc"));
+    }
+    if name.is_empty() || version.is_empty() {
+        reader.mistake(rule, format!("{context}[] needs name and version, such as invoke and v1"));
+    }
+    Some(ApiRule { name, version })
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::ApiRule;
 
 /// A directory of its own that goes away with the test.
 struct Folder(PathBuf);
@@ -69,6 +70,11 @@ spec:
     apiLogging:
       enabled: true
       omitHealthChecks: true
+  api:
+    denied:
+      - name: state
+        version: v1
+        protocol: http
   features:
     - name: Anything
       enabled: true
@@ -85,6 +91,11 @@ fn a_configuration_says_what_this_build_uses_of_it() {
         metrics_enabled: Some(false),
         trust_domain: Some("example.org".into()),
         api_logging: ApiLogging { enabled: true, obfuscate_urls: false, omit_health_checks: true },
+        api: ApiLists {
+            allowed: Vec::new(),
+            denied: vec![ApiRule { name: "state".into(), version: "v1".into() }],
+        },
+        begins_traces: true,
     };
     assert_eq!(findings.configuration, expected);
 }
@@ -164,7 +175,8 @@ fn access_control_that_this_build_cannot_enforce_stops_the_start_in_both_modes()
         "spec:\n  accessControl:\n    policies:\n      - {appId: a, trustDomain: public, namespace: default}\n",
         "spec:\n  accessControl:\n    defaultaction: deny\n",
         "spec:\n  accessControl: deny\n",
-        "spec:\n  api:\n    denied:\n      - {name: invoke, version: v1, protocol: http}\n",
+        "spec:\n  api:\n    denied:\n      - {name: invoke, protocol: http}\n",
+        "spec:\n  api:\n    denied:\n      - {name: invoke, version: v1, protocol: htp}\n",
         "spec:\n  httpPipeline:\n    handlers:\n      - {name: a, type: middleware.http.bearer}\n",
         "spec: {}\n---\nspec:\n  accessControl: {defaultAction: deny}\n",
     ] {

@@ -1,7 +1,10 @@
 //! The snapshot as control holds it: one writer at a time, every change a new version, everybody else follows.
 
-use crate::settings::{App, Protocol, Settings};
-use proto::snapshot::{Api, AppAddress, AppChannel, AppProtocol, Limits, Snapshot, Workload};
+use crate::settings::{ApiRule, App, Protocol, Settings};
+use proto::api::cors::Origins;
+use proto::api::rules::{Rule, Rules};
+use proto::snapshot::{Api, ApiLogging, AppAddress, AppChannel, AppProtocol, Limits, Snapshot, Workload};
+use proto::trace::sampler::Sampler;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -60,7 +63,7 @@ pub(super) fn first(settings: &Settings, variable: impl Fn(&str) -> Option<Strin
         version: 1,
         workload: Arc::new(workload(settings)),
         app: settings.app.as_ref().map(|app| Arc::new(app_channel(app, token("APP_API_TOKEN")))),
-        api: Arc::new(Api { token: token("DAPR_API_TOKEN"), tracing: settings.sampling_rate > 0.0 }),
+        api: Arc::new(api(settings, token("DAPR_API_TOKEN"))),
         limits: Arc::new(limits(settings)),
         ..Snapshot::default()
     }
@@ -78,6 +81,24 @@ fn workload(settings: &Settings) -> Workload {
     }
 }
 
+fn api(settings: &Settings, token: Option<String>) -> Api {
+    let logging = &settings.api_logging;
+    let rules = |rules: &[ApiRule]| {
+        rules.iter().map(|rule| Rule { name: rule.name.clone(), version: rule.version.clone() }).collect()
+    };
+    Api {
+        token,
+        tracing: settings.sampling_rate > 0.0,
+        new_traces: settings.begins_traces.then(|| Sampler::new(settings.sampling_rate)),
+        origins: Origins::parse(&settings.allowed_origins),
+        rules: Rules { allowed: rules(&settings.api.allowed), denied: rules(&settings.api.denied) },
+        logging: logging.enabled.then_some(ApiLogging {
+            obfuscate_urls: logging.obfuscate_urls,
+            omit_health_checks: logging.omit_health_checks,
+        }),
+    }
+}
+
 fn app_channel(app: &App, token: Option<String>) -> AppChannel {
     AppChannel {
         address: AppAddress::Tcp { host: app.host.clone(), port: app.port },
@@ -90,6 +111,8 @@ fn app_channel(app: &App, token: Option<String>) -> AppChannel {
         },
         max_concurrency: app.max_concurrency,
         token,
+        health: None,
+        asks_config: false,
     }
 }
 
@@ -114,7 +137,7 @@ mod tests {
         follow.mark_unchanged();
         picture.change(|_| {});
         assert!(!follow.has_changed().unwrap());
-        picture.change(|next| next.api = Arc::new(Api { token: None, tracing: true }));
+        picture.change(|next| next.api = Arc::new(Api { token: None, tracing: true, ..Api::default() }));
         assert_eq!((picture.now().version, follow.has_changed().unwrap()), (2, true));
     }
 

@@ -2,8 +2,8 @@
 
 use super::House;
 use crate::settings::{
-    Access, ApiLogging, App, DataPlane as Executor, Limits, Log, Mode, Mtls, Ports, Protocol, Resolution,
-    Settings,
+    Access, ApiLists, ApiLogging, App, DataPlane as Executor, Limits, Log, Mode, Mtls, Ports, Protocol,
+    Resolution, Settings,
 };
 use proto::control::frame::{self, Decoder};
 use proto::control::session::{About, Heard, Subscriber};
@@ -86,6 +86,9 @@ pub(crate) fn settings(dir: &Path) -> Settings {
             advertise: [127, 0, 0, 1].into(),
         },
         sampling_rate: 1.0,
+        begins_traces: false,
+        api: ApiLists::default(),
+        allowed_origins: String::new(),
         metrics: None,
         api_logging: ApiLogging::default(),
         access: Access { allow_by_default: true },

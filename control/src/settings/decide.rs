@@ -163,6 +163,9 @@ pub fn decide(arguments: &SuperviseArgs, environment: &Environment) -> Result<Pl
         state_dir: mtls.state_dir,
         resolution,
         sampling_rate: configured.sampling_rate,
+        begins_traces: configured.begins_traces,
+        api: configured.api,
+        allowed_origins: flags.allowed_origins.clone(),
         metrics: metrics(arguments, &ports, configured.metrics_enabled),
         api_logging: ApiLogging {
             enabled: flags.enable_api_logging.unwrap_or(configured.api_logging.enabled),

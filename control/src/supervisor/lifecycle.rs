@@ -13,10 +13,11 @@
 //! Control and data plane that end unasked are started again; a second signal, or the deadline, ends everything at once.
 
 use super::restart::Restarts;
+use proto::control::exit::FORCED;
 use std::time::Duration;
 
-/// Exit code of a child that cannot start with this configuration; trying again would not help (sysexits `EX_CONFIG`).
-pub const BAD_CONFIGURATION: i32 = 78;
+pub use proto::control::exit::BAD_CONFIGURATION;
+
 /// What the data plane may take beyond the grace that it keeps itself.
 const MARGIN: Duration = Duration::from_secs(1);
 /// What app and control may take at least, also when the data plane used up the deadline.
@@ -334,6 +335,7 @@ impl Lifecycle {
                 self.drain(now, actions);
             }
             (_, Part::DataPlane) if end == End::Code(0) => self.drain(now, actions),
+            (_, Part::DataPlane) if end == End::Code(FORCED) => self.kill_all(1, actions),
             _ => self.ended_unasked(part, end, now, actions),
         }
     }

@@ -1,26 +1,50 @@
-//! `GET /v1.0/metadata` (spec/invocation 5.2).
+//! `GET /v1.0/metadata` (spec/invocation 5.2; vectors surface/metadata).
 
-use crate::shard::View;
+use crate::shard::{Shard, View};
 use proto::invoke::quote;
-use proto::snapshot::{AppAddress, AppChannel, AppProtocol};
+use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// The JSON, with daprd's keys in daprd's order, as far as there is something to say.
-pub(super) fn show(view: &View) -> Vec<u8> {
+pub(super) fn show(shard: &Shard, view: &View) -> Vec<u8> {
     let mut out = b"{\"id\":".to_vec();
     quote::json(&mut out, &view.snapshot.workload.app_id);
     let version = env!("CARGO_PKG_VERSION");
-    out.extend_from_slice(format!(",\"runtimeVersion\":\"{version}\"").as_bytes());
-    out.extend_from_slice(format!(",\"extended\":{{\"daprRuntimeVersion\":\"{version}\"}}").as_bytes());
+    put(&mut out, &format!(",\"runtimeVersion\":\"{version}\",\"extended\":"));
+    extended(&mut out, shard, version);
     match &view.snapshot.app {
         Some(channel) => app(&mut out, channel),
-        None => out.extend_from_slice(
-            b",\"appConnectionProperties\":{\"protocol\":\"http\",\"channelAddress\":\"127.0.0.1\"}",
+        None => put(
+            &mut out,
+            ",\"appConnectionProperties\":{\"protocol\":\"http\",\"channelAddress\":\"127.0.0.1\"}",
         ),
     }
-    out.extend_from_slice(
-        b",\"actorRuntime\":{\"runtimeStatus\":\"DISABLED\",\"hostReady\":false,\"placement\":\"placement: disconnected\"}}\n",
-    );
+    // what daprd says of a runtime without a placement service
+    let actors = if shard.common.app_ready.load(Relaxed) {
+        "\"DISABLED\",\"hostReady\":false,\"placement\":\"placement: disconnected\""
+    } else {
+        "\"INITIALIZING\",\"hostReady\":false"
+    };
+    put(&mut out, &format!(",\"actorRuntime\":{{\"runtimeStatus\":{actors}}}}}\n"));
     out
+}
+
+fn put(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// What clients attached, and the version, sorted by key.
+fn extended(out: &mut Vec<u8>, shard: &Shard, version: &str) {
+    let mut all = shard.common.extended.all();
+    all.insert("daprRuntimeVersion".into(), version.into());
+    for (n, (key, value)) in all.iter().enumerate() {
+        out.push(if n == 0 { b'{' } else { b',' });
+        quote::json(out, key);
+        out.push(b':');
+        quote::json(out, value);
+    }
+    out.push(b'}');
 }
 
 fn app(out: &mut Vec<u8>, channel: &AppChannel) {
@@ -35,14 +59,74 @@ fn app(out: &mut Vec<u8>, channel: &AppChannel) {
         AppAddress::Tcp { host, port } => (Some(*port), host.as_str()),
         AppAddress::Unix(path) => (None, path.as_str()),
     };
-    out.extend_from_slice(b",\"appConnectionProperties\":{");
+    put(out, ",\"appConnectionProperties\":{");
     if let Some(port) = port {
-        out.extend_from_slice(format!("\"port\":{port},").as_bytes());
+        put(out, &format!("\"port\":{port},"));
     }
-    out.extend_from_slice(format!("\"protocol\":\"{protocol}\",\"channelAddress\":").as_bytes());
+    put(out, &format!("\"protocol\":\"{protocol}\",\"channelAddress\":"));
     quote::json(out, address);
     if let Some(most) = channel.max_concurrency {
-        out.extend_from_slice(format!(",\"maxConcurrency\":{most}").as_bytes());
+        put(out, &format!(",\"maxConcurrency\":{most}"));
+    }
+    if let Some(probe) = &channel.health {
+        health(out, channel.protocol, probe);
     }
     out.push(b'}');
+}
+
+fn health(out: &mut Vec<u8>, protocol: AppProtocol, probe: &HealthProbe) {
+    put(out, ",\"health\":{");
+    if !matches!(protocol, AppProtocol::Grpc | AppProtocol::Grpcs) {
+        put(out, "\"healthCheckPath\":");
+        quote::json(out, &probe.path);
+        out.push(b',');
+    }
+    let (interval, timeout) = (go_text(probe.interval), go_text(probe.timeout));
+    put(
+        out,
+        &format!(
+            "\"healthProbeInterval\":\"{interval}\",\"healthProbeTimeout\":\"{timeout}\",\"healthThreshold\":{}}}",
+            probe.threshold
+        ),
+    );
+}
+
+/// A whole number of milliseconds as Go prints a duration: `500ms`, `1.5s`, `1m0s`, `1h0m0s`.
+fn go_text(time: Duration) -> String {
+    let (total, ms) = (time.as_secs(), time.subsec_millis());
+    if total == 0 {
+        return if ms == 0 { "0s".into() } else { format!("{ms}ms") };
+    }
+    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
+    let mut text = match (hours, minutes) {
+        (0, 0) => String::new(),
+        (0, _) => format!("{minutes}m"),
+        _ => format!("{hours}h{minutes}m"),
+    };
+    text.push_str(&seconds.to_string());
+    if ms > 0 {
+        text.push_str(format!(".{ms:03}").trim_end_matches('0'));
+    }
+    text.push('s');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_as_go_prints_them() {
+        let cases = [
+            (500, "500ms"),
+            (5000, "5s"),
+            (1500, "1.5s"),
+            (60_000, "1m0s"),
+            (3_661_000, "1h1m1s"),
+            (0, "0s"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(go_text(Duration::from_millis(ms)), text);
+        }
+    }
 }

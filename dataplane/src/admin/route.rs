@@ -1,87 +1,36 @@
-//! Which request is an invocation, and what the sidecar answers itself (spec/invocation 1.2, 1.3, 5.1).
+//! Which request is an invocation, and which one the sidecar answers itself (spec/invocation 1.2, 1.3, 5, 7.2).
 
-use super::{Surface, metadata};
-use crate::proxy::Reply;
+use super::ask::Ask;
+use super::health::{health, outbound_health};
+use super::metadata;
+use super::own::{Own, Then};
 use crate::shard::{Shard, View};
+use proto::api::cors::Preflight;
+use proto::api::routes::{self, Does, Found, Scope};
 use proto::http1::head::Request;
 use proto::http1::names::Known;
-use proto::invoke::method;
 use proto::invoke::target::{self, Path};
-use std::sync::atomic::Ordering::Relaxed;
+use proto::invoke::{escape, method};
+use std::borrow::Cow;
 
 /// Where a request goes.
-pub(super) enum Route {
+pub(super) enum Route<'r> {
     /// To another app.
     Invoke,
     /// Nowhere: the sidecar answers.
-    Answer(Own),
+    Answer(Own<'r>),
+    /// The sidecar answers when it has read the body.
+    Ask(Ask<'r>),
 }
-
-/// An answer of the sidecar's own.
-pub(super) struct Own {
-    pub(super) status: u16,
-    content_type: &'static str,
-    body: Vec<u8>,
-    /// The connection ends with it.
-    pub(super) closes: bool,
-    /// It tells the request's trace context.
-    pub(super) traced: bool,
-}
-
-impl Own {
-    fn empty(status: u16) -> Own {
-        Own { status, content_type: "", body: Vec::new(), closes: false, traced: false }
-    }
-
-    fn json(status: u16, body: impl Into<Vec<u8>>) -> Own {
-        Own { status, content_type: "application/json", body: body.into(), closes: false, traced: false }
-    }
-
-    fn text(status: u16, body: impl Into<Vec<u8>>) -> Own {
-        Own {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: body.into(),
-            closes: false,
-            traced: false,
-        }
-    }
-
-    pub(super) fn reply(&self) -> Reply<'_> {
-        let text = self.content_type.starts_with("text/");
-        let extra: &[(&str, &[u8])] = if text { &[("X-Content-Type-Options", b"nosniff")] } else { &[] };
-        Reply { status: self.status, content_type: self.content_type, body: &self.body, extra }
-    }
-}
-
-/// The building blocks that daprd has and this sidecar has not (spec/invocation 5.6): they win over `dapr-app-id`.
-const NOT_SERVED: [&str; 16] = [
-    "actors",
-    "bindings",
-    "configuration",
-    "conversation",
-    "crypto",
-    "jobs",
-    "lock",
-    "publish",
-    "reminders",
-    "secrets",
-    "shutdown",
-    "state",
-    "subscribe",
-    "subtlecrypto",
-    "unlock",
-    "workflows",
-];
 
 /// Decides about a request.
-pub(super) fn route(
+pub(super) fn route<'r>(
     shard: &Shard,
     view: &View,
-    request: &Request<'_, '_>,
-    path: &Path<'_>,
-    surface: Surface,
-) -> Route {
+    request: &Request<'_, 'r>,
+    path: &Path<'r>,
+    scope: Scope,
+) -> Route<'r> {
     if request.expects_the_unknown() {
         return Route::Answer(Own { closes: true, ..Own::empty(417) });
     }
@@ -91,47 +40,116 @@ pub(super) fn route(
     if let Some(refused) = bad_baggage(view, request) {
         return Route::Answer(refused);
     }
-    let exempt = request.method == "GET"
-        && matches!(path.raw.trim_matches('/'), "v1.0/healthz" | "v1.0/healthz/outbound");
-    if surface == Surface::Api && !exempt && !has_token(view, request) {
-        let traced = view.snapshot.api.tracing && !path.raw.contains("/healthz");
-        return Route::Answer(Own { traced, ..Own::text(401, "invalid api token\n") });
+    let traced = is_traced(view, path.raw);
+    if scope == Scope::Api {
+        if let Some(answer) = preflight(view, request) {
+            return Route::Answer(Own { traced, ..answer });
+        }
+        if !is_exempt(request.method, path.raw) && !has_token(view, request) {
+            return Route::Answer(Own { traced, ..Own::text(401, "invalid api token\n") });
+        }
     }
-    by_path(shard, view, request, path, surface)
+    match by_path(shard, view, request, path, scope) {
+        Route::Answer(own) => Route::Answer(Own { traced, ..own }),
+        other => other,
+    }
 }
 
-fn by_path(
+/// Whether a request's trace context counts: never where health is asked for.
+pub(super) fn is_traced(view: &View, path: &str) -> bool {
+    view.snapshot.api.tracing && !path.contains("/healthz")
+}
+
+fn by_path<'r>(
     shard: &Shard,
     view: &View,
-    request: &Request<'_, '_>,
-    path: &Path<'_>,
-    surface: Surface,
-) -> Route {
-    if surface == Surface::Api && target::is_invocation(path.raw) {
-        return Route::Invoke; // whatever its dot segments lead to
+    request: &Request<'_, 'r>,
+    path: &Path<'r>,
+    scope: Scope,
+) -> Route<'r> {
+    let rules = &view.snapshot.api.rules;
+    let invoke = routes::has_invoke(rules, scope);
+    if scope == Scope::Api && target::is_invocation(path.raw) {
+        return if invoke { Route::Invoke } else { Route::Answer(not_found()) }; // whatever its dot segments lead to
     }
     let cleaned = method::clean(path.raw);
-    let get = request.method == "GET";
-    match cleaned.strip_prefix("/v1.0/") {
-        Some("healthz") if get => Route::Answer(health(shard, view, path.query)),
-        Some("healthz/outbound") if get => Route::Answer(outbound_health(shard)),
-        Some("metadata") if get => Route::Answer(Own::json(200, metadata::show(view))),
-        _ if surface == Surface::Public => Route::Answer(Own::text(404, "404 page not found\n")),
-        Some(rest) if NOT_SERVED.contains(&rest.split('/').next().unwrap_or_default()) => {
-            let text = "{\"errorCode\":\"ERR_API_UNIMPLEMENTED\",\"message\":\"this API is not served by this sidecar\"}";
-            Route::Answer(Own::json(404, text))
+    match routes::find(rules, scope, request.method, &cleaned) {
+        Found::Route { does, name } => answer(shard, view, request, path, does, name),
+        _ if invoke => Route::Invoke,
+        Found::OtherVerb(verb) => {
+            Route::Answer(Own { lines: vec![("Allow", verb.as_bytes())], ..Own::empty(405) })
         }
-        _ => Route::Invoke,
+        Found::Nothing => Route::Answer(not_found()),
     }
+}
+
+/// Go's router speaks so where invocation does not take what is left over.
+fn not_found() -> Own<'static> {
+    Own::text(404, "404 page not found\n")
+}
+
+fn answer<'r>(
+    shard: &Shard,
+    view: &View,
+    request: &Request<'_, 'r>,
+    path: &Path<'r>,
+    does: Does,
+    name: &str,
+) -> Route<'r> {
+    let name = || String::from_utf8_lossy(&escape::decode(name, true).unwrap_or_default()).into_owned();
+    match does {
+        Does::Health => Route::Answer(health(shard, view, path.query)),
+        Does::OutboundHealth => Route::Answer(outbound_health(shard)),
+        Does::Metadata => Route::Answer(Own::json(200, metadata::show(shard, view))),
+        Does::Shutdown => Route::Answer(shutdown(request)),
+        Does::PutMetadata => Route::Ask(Ask::PutMetadata { key: name() }),
+        Does::Block(block) => Route::Ask(Ask::Block { block, verb: request.method, name: name() }),
+    }
+}
+
+/// `POST /v1.0/shutdown` (spec/invocation 5.5).
+fn shutdown(request: &Request<'_, '_>) -> Own<'static> {
+    let forced = request.headers.iter().any(|line| {
+        line.name.eq_ignore_ascii_case("dapr-force-shutdown") && line.value.eq_ignore_ascii_case(b"true")
+    });
+    if forced {
+        return Own { then: Then::End, ..Own::empty(204) };
+    }
+    Own { then: Then::Leave, closes: true, ..Own::empty(204) }
 }
 
 /// With tracing on, a malformed `baggage` is answered before anything else (spec/invocation 1.18).
-fn bad_baggage(view: &View, request: &Request<'_, '_>) -> Option<Own> {
+fn bad_baggage(view: &View, request: &Request<'_, '_>) -> Option<Own<'static>> {
     if !view.snapshot.api.tracing || !request.headers.has(Known::Baggage) {
         return None;
     }
     let error = proto::trace::baggage::check(request.headers.all(Known::Baggage)).err()?;
     Some(Own::text(400, format!("{error}\n")))
+}
+
+/// A browser asks before it lets a script send a request: no token is needed, no app is called.
+fn preflight<'r>(view: &View, request: &Request<'_, 'r>) -> Option<Own<'r>> {
+    let origins = &view.snapshot.api.origins;
+    if !origins.is_on() || !is_preflight(request) {
+        return None;
+    }
+    let first = |name| request.headers.named(name).next();
+    let verb = first(ASKED_VERB)?;
+    let asked = Preflight { origin: first("origin"), verb, headers: first("access-control-request-headers") };
+    Some(Own { lines: origins.preflight(&asked), ..Own::empty(200) })
+}
+
+const ASKED_VERB: &str = "access-control-request-method";
+
+/// Whether a browser asks what a script may do, where CORS is the sidecar's affair.
+pub(super) fn is_preflight(request: &Request<'_, '_>) -> bool {
+    request.method == "OPTIONS"
+        && request.headers.named(ASKED_VERB).next().is_some_and(|verb| !verb.is_empty())
+}
+
+/// What is answered without a token: only the plain spellings, which no router reads as anything else.
+fn is_exempt(verb: &str, path: &str) -> bool {
+    verb == "GET" && matches!(path.trim_matches('/'), "v1.0/healthz" | "v1.0/healthz/outbound")
 }
 
 /// Whether the request carries the API token, where one is demanded. Takes the same time for every wrong token of one
@@ -147,67 +165,6 @@ fn has_token(view: &View, request: &Request<'_, '_>) -> bool {
 
 /// What is answered at once, snapshot or not.
 pub(super) fn is_about_health(path: &str) -> bool {
-    !target::is_invocation(path)
-        && matches!(&*method::clean(path), "/v1.0/healthz" | "/v1.0/healthz/outbound")
-}
-
-/// Nothing is known of the token that a client must show, or of the own namespace.
-pub(super) fn uninformed() -> Own {
-    let text = "{\"errorCode\":\"ERR_HEALTH_NOT_READY\",\"message\":\"dapr is not ready: the control process has sent no settings yet\"}";
-    Own { closes: true, ..Own::json(500, text) }
-}
-
-/// `GET /v1.0/healthz` (spec/invocation 5.1, corrections 15).
-fn health(shard: &Shard, view: &View, query: &str) -> Own {
-    let missing = not_ready(shard, view);
-    if !missing.is_empty() {
-        let text = format!(
-            "{{\"errorCode\":\"ERR_HEALTH_NOT_READY\",\"message\":\"dapr is not ready: [{}]\"}}",
-            missing.join(" ")
-        );
-        return Own::json(500, text);
-    }
-    let asked = query.split('&').find_map(|pair| match pair.split_once('=') {
-        Some(("appid", id)) => Some(id),
-        None if pair == "appid" => Some(""),
-        _ => None,
-    });
-    if asked.is_some_and(|id| id != view.snapshot.workload.app_id) {
-        let text =
-            "{\"errorCode\":\"ERR_HEALTH_APPID_NOT_MATCH\",\"message\":\"dapr app-id does not match\"}";
-        return Own::json(500, text);
-    }
-    Own::empty(204)
-}
-
-/// daprd's names of what is not ready.
-fn not_ready(shard: &Shard, view: &View) -> Vec<&'static str> {
-    let common = &shard.common;
-    let mut missing = Vec::new();
-    if common.leaving.load(Relaxed) {
-        missing.extend(["grpc-api-server", "grpc-internal-server"]);
-    }
-    let unproven =
-        view.snapshot.workload.mtls && !view.identity.as_ref().is_some_and(|id| is_valid(id.not_after()));
-    if unproven || common.leaving.load(Relaxed) {
-        missing.push("security-provider");
-    }
-    if !common.configured.load(Relaxed) || !common.app_ready.load(Relaxed) {
-        missing.push("runtime");
-    }
-    missing
-}
-
-fn is_valid(not_after: i64) -> bool {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).is_ok_and(|now| now < not_after)
-}
-
-/// `GET /v1.0/healthz/outbound`.
-fn outbound_health(shard: &Shard) -> Own {
-    if shard.common.configured.load(Relaxed) && !shard.common.leaving.load(Relaxed) {
-        return Own::empty(204);
-    }
-    let text = "{\"errorCode\":\"ERR_OUTBOUND_HEALTH_NOT_READY\",\"message\":\"dapr outbound is not ready\"}";
-    Own::json(500, text)
+    let cleaned: Cow<'_, str> = method::clean(path);
+    !target::is_invocation(path) && matches!(&*cleaned, "/v1.0/healthz" | "/v1.0/healthz/outbound")
 }

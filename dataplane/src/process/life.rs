@@ -5,16 +5,24 @@ use super::seat::ToShard;
 use crate::app::App;
 use crate::log::{self, RUNTIME};
 use crate::rt::{self, Mailbox, Sender, Tick};
-use crate::shard::{Shard, now};
+use crate::shard::{Shard, Wish, now};
 use proto::drain::Drain;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Time between two looks for the app's port, and for one look (spec/invocation 4.7).
 const LOOK: Duration = Duration::from_millis(100);
 const LOOK_TIME: Duration = Duration::from_millis(500);
+
+/// How long after its answer a forced shutdown comes, as in daprd (spec/invocation 5.5).
+const LAST_ANSWER: Duration = Duration::from_millis(100);
+
+/// Scope of lines about the API.
+const API: &str = "dapr.api";
 
 /// How often the drain looks whether calls are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -67,15 +75,34 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Waits for a signal, then drains and ends all shards.
+    /// Waits for a signal or the API's wish, then drains and ends all shards.
     pub(super) async fn run(self) {
         let (sender, mut signals) = Mailbox::new();
         if let Err(error) = rt::on_terminate(sender) {
             return log::error(RUNTIME, format_args!("cannot receive signals: {error}"));
         }
-        let Some(signal) = signals.recv().await else { return };
-        log::debug(RUNTIME, format_args!("Received signal '{signal:?}'; beginning shutdown"));
-        self.leave().await;
+        let (sender, mut wishes) = Mailbox::new();
+        self.shard.common.ending.tell(sender);
+        let why = poll_fn(|cx| match signals.poll_recv(cx) {
+            Poll::Ready(signal) => Poll::Ready(Ok(signal)),
+            Poll::Pending => wishes.poll_recv(cx).map(Err),
+        });
+        match why.await {
+            Ok(Some(signal)) => {
+                log::debug(RUNTIME, format_args!("Received signal '{signal:?}'; beginning shutdown"));
+                self.leave().await;
+            }
+            Err(Some(Wish::Leave)) => {
+                log::info(API, "Shutdown requested via API");
+                self.leave().await;
+            }
+            Err(Some(Wish::EndAtOnce)) => {
+                log::warn(API, "Force shutdown requested, exiting immediately without graceful shutdown");
+                rt::sleep_until(rt::now() + LAST_ANSWER).await;
+                self.tell_all(|| ToShard::End);
+            }
+            Ok(None) | Err(None) => {} // nobody can wish any more
+        }
     }
 
     /// Leaves: names first, then calls, then the process.

@@ -17,7 +17,7 @@ use crate::metrics::Registry;
 use crate::rt::{self, Backend, Mailbox, Receiver, Sender, Shards};
 use crate::shard::{Common, Names};
 use crate::subscribe::{self, Channel, Subscription, Update};
-use proto::control::{Backend as BackendName, EndpointHealth, Peer, Report};
+use proto::control::{Backend as BackendName, EndpointHealth, Peer, Report, exit};
 use proto::snapshot::AppRef;
 use seat::{Seat, ToShard};
 use std::io;
@@ -32,7 +32,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(200);
 pub fn run(config: Config) -> i32 {
     log::install(config.log, config.log_level);
     match serve(config) {
-        Ok(()) => 0,
+        Ok(false) => 0,
+        Ok(true) => exit::FORCED,
         Err(error) => {
             log::line(
                 crate::config::LogLevel::Fatal,
@@ -44,7 +45,8 @@ pub fn run(config: Config) -> i32 {
     }
 }
 
-fn serve(config: Config) -> io::Result<()> {
+/// Serves to the end; whether it was forced.
+fn serve(config: Config) -> io::Result<bool> {
     let backend = rt::preflight(config.backend)?;
     log::info(RUNTIME, format_args!("networking: {backend}"));
     let common: Arc<Common> = Arc::default();
@@ -56,7 +58,7 @@ fn serve(config: Config) -> io::Result<()> {
     let failure: Arc<OnceLock<io::Error>> = Arc::default();
     let running = plane.start(Start {
         backend,
-        common,
+        common: common.clone(),
         listeners: config.listeners,
         failure: failure.clone(),
         names,
@@ -65,7 +67,10 @@ fn serve(config: Config) -> io::Result<()> {
         began: Instant::now(),
     })?;
     running.join()?;
-    Arc::into_inner(failure).and_then(OnceLock::into_inner).map_or(Ok(()), Err)
+    match Arc::into_inner(failure).and_then(OnceLock::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(common.ending.is_forced()),
+    }
 }
 
 /// The mailboxes of all shards, made before the shards.

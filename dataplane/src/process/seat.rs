@@ -3,7 +3,7 @@
 use super::life::{self, Life};
 use super::survive::Survive;
 use super::{NamesEverywhere, Told};
-use crate::admin::{self, Surface};
+use crate::admin::{self, Scope};
 use crate::config::{ListenAt, Listening, Role};
 use crate::listen::{self, Placed, Placement};
 use crate::log::{self, RUNTIME};
@@ -156,8 +156,8 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
                 Role::Internal if surplus => stream.abort(),
                 _ if surplus => admin::turn_away(stream).await,
                 Role::Internal => peer(shard, stream, &serving).await,
-                Role::Http => admin::serve(shard, stream, Surface::Api).await,
-                Role::Public => admin::serve(shard, stream, Surface::Public).await,
+                Role::Http => admin::serve(shard, stream, Scope::Api).await,
+                Role::Public => admin::serve(shard, stream, Scope::Public).await,
             }
         }));
     }

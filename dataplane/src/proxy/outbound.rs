@@ -11,6 +11,7 @@ use crate::metrics::Record;
 use crate::rt;
 use crate::shard::target::Target;
 use crate::shard::{Shard, View, now};
+use proto::api::cors::Lines;
 use proto::envelope::{self, Peer, request};
 use proto::http1::head::Request;
 use proto::http1::names::Known;
@@ -32,21 +33,31 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+/// A request of a local client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calling<'c> {
+    pub(crate) request: &'c Request<'c, 'c>,
+    pub(crate) path: &'c Path<'c>,
+    /// What every answer to it carries, for scripts of other origins.
+    pub(crate) lines: &'c Lines<'c>,
+    /// Whether the connection may carry another request.
+    pub(crate) keep: &'c Cell<bool>,
+}
+
 /// Carries one request of a local client to the app it names. Afterwards `answer` is complete, or it must be cut off;
-/// `record` knows what happened. `keep`: whether the connection may carry another request.
+/// `record` knows what happened.
 pub(crate) async fn invoke(
     shard: &Rc<Shard>,
-    request: &Request<'_, '_>,
-    path: &Path<'_>,
+    calling: &Calling<'_>,
     body: &mut Body<'_>,
     answer: &mut Sink<'_>,
-    keep: &Cell<bool>,
     record: &mut Record<'_>,
 ) {
     record.invocation = true;
+    let Calling { request, path, lines, keep } = *calling;
     let (view, steps) = (shard.view(), Steps::begin(shard, "caller"));
     let baggage = respond::joined_baggage(request, view.snapshot.api.tracing);
-    let client = Client { shard, view, request, keep, steps, baggage };
+    let client = Client { shard, view, request, lines, keep, steps, baggage };
     let mut id = Cow::Borrowed("");
     let told = story(&client, path, body, answer, record, &mut id).await;
     record.bytes_in = body.taken();
@@ -212,6 +223,7 @@ pub(super) struct Client<'c> {
     shard: &'c Rc<Shard>,
     view: Rc<View>,
     request: &'c Request<'c, 'c>,
+    lines: &'c Lines<'c>,
     keep: &'c Cell<bool>,
     steps: Steps,
     baggage: Option<Vec<u8>>,
@@ -232,7 +244,9 @@ impl Client<'_> {
     }
 
     fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
-        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date, &self.baggage)
+        let asked =
+            asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date, &self.baggage);
+        Asked { extra: self.lines, ..asked }
     }
 }
 
@@ -249,6 +263,7 @@ pub(super) struct Outgoing<'o> {
     /// The status that the client was told; 0 before.
     pub(super) status: Cell<u16>,
     pub(super) steps: Steps,
+    lines: &'o Lines<'o>,
     keep: &'o Cell<bool>,
     date: [u8; 29],
     baggage: &'o Option<Vec<u8>>,
@@ -266,6 +281,7 @@ impl<'o> Outgoing<'o> {
             dropped: form.dropped(),
             status: Cell::new(0),
             steps: client.steps,
+            lines: client.lines,
             keep: client.keep,
             date: date(),
             baggage: &client.baggage,
@@ -304,7 +320,9 @@ impl<'o> Outgoing<'o> {
 
     /// What the answer's head depends on.
     pub(super) fn asked(&self) -> Asked<'_> {
-        asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date, self.baggage)
+        let asked =
+            asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date, self.baggage);
+        Asked { extra: self.lines, ..asked }
     }
 
     /// The answer's head came from another sidecar.

@@ -29,7 +29,7 @@ pub(crate) fn reply(answer: &mut Sink<'_>, asked: &Asked<'_>, reply: &Reply<'_>)
     if !reply.content_type.is_empty() {
         encode::line(out, b"Content-Type", reply.content_type.as_bytes());
     }
-    for (name, value) in reply.extra {
+    for (name, value) in reply.extra.iter().chain(asked.extra) {
         encode::line(out, name.as_bytes(), value);
     }
     if let Some(context) = asked.trace {

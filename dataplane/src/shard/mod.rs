@@ -1,6 +1,8 @@
 //! What one core owns: its view of the world, its pools, its numbers. Nothing in it is shared with other shards but
 //! [`Common`].
 
+mod ending;
+mod extended;
 pub(crate) mod signal;
 pub(crate) mod target;
 
@@ -24,6 +26,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 use target::{Target, Targets};
 
+pub use ending::Ending;
+pub(crate) use ending::Wish;
+pub use extended::{Extended, MOST_EXTENDED};
+
 /// How long a call waits for a name that control has not answered yet.
 pub(crate) const NAME_TIME: Duration = Duration::from_secs(10);
 
@@ -42,6 +48,10 @@ pub struct Common {
     pub leaving: AtomicBool,
     /// Connections of local clients.
     pub connections: AtomicUsize,
+    /// What clients attached by `PUT /v1.0/metadata/{key}`.
+    pub extended: Extended,
+    /// Who is told that the process is to end.
+    pub ending: Ending,
 }
 
 /// Who answers questions about names. Calls only send a message away.

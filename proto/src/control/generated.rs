@@ -208,9 +208,31 @@ pub struct AppChannel {
     /// Sent to the app as dapr-api-token; absent: none is sent.
     #[prost(string, optional, tag = "6")]
     pub token: ::core::option::Option<::prost::alloc::string::String>,
+    /// The app is asked for its health; absent: it counts as healthy.
+    #[prost(message, optional, tag = "7")]
+    pub health: ::core::option::Option<HealthProbe>,
+    /// The app is not asked for /dapr/config at the start.
+    #[prost(bool, tag = "8")]
+    pub no_config_question: bool,
+}
+/// How the app is asked for its health.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthProbe {
+    /// Path, with a leading slash.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Between the begins of two probes, in milliseconds; not 0.
+    #[prost(uint64, tag = "2")]
+    pub interval_ms: u64,
+    /// For one probe, in milliseconds; not 0, at most the interval.
+    #[prost(uint64, tag = "3")]
+    pub timeout_ms: u64,
+    /// Failed probes until the app counts as unhealthy; not 0.
+    #[prost(uint32, tag = "4")]
+    pub threshold: u32,
 }
 /// The API towards local clients.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Api {
     /// Requests without it are answered 401; absent: none is needed.
@@ -219,6 +241,42 @@ pub struct Api {
     /// Whether trace headers are handled.
     #[prost(bool, tag = "2")]
     pub tracing: bool,
+    /// Origins whose scripts may call (CORS); "*" is any. None: CORS is the apps' affair.
+    #[prost(string, repeated, tag = "3")]
+    pub allowed_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// HTTP APIs that are served; none: all.
+    #[prost(message, repeated, tag = "4")]
+    pub allowed: ::prost::alloc::vec::Vec<ApiRule>,
+    /// HTTP APIs that are not served.
+    #[prost(message, repeated, tag = "5")]
+    pub denied: ::prost::alloc::vec::Vec<ApiRule>,
+    /// A request without a usable trace context gets one of its own, this share of them sampled (0 to 1); absent: it gets
+    /// none.
+    #[prost(double, optional, tag = "6")]
+    pub new_traces: ::core::option::Option<f64>,
+    /// A log line for each request; absent: none.
+    #[prost(message, optional, tag = "7")]
+    pub logging: ::core::option::Option<ApiLogging>,
+}
+/// One entry of a list of APIs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApiRule {
+    /// Such as "invoke"; not empty.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Such as "v1".
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+}
+/// A log line for each request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApiLogging {
+    /// Names of APIs in place of paths.
+    #[prost(bool, tag = "1")]
+    pub obfuscate_urls: bool,
+    /// None for health checks.
+    #[prost(bool, tag = "2")]
+    pub omit_health_checks: bool,
 }
 /// Named limits. A field that is 0 or absent has its default.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,6 +2,7 @@
 //! `proto/schema/control.proto`, documents the protocol; it is public, and foreign control processes may speak it.
 
 pub mod convert;
+pub mod exit;
 pub mod frame;
 mod generated;
 pub mod report;

@@ -7,8 +7,11 @@ mod routes;
 
 pub use routes::{Changes, Routes};
 
+use crate::api::cors::Origins;
+use crate::api::rules::Rules;
 use crate::policy::acl::Acl;
 use crate::spiffe::SpiffeId;
+use crate::trace::sampler::Sampler;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -72,6 +75,23 @@ pub struct AppChannel {
     pub max_concurrency: Option<u32>,
     /// `APP_API_TOKEN`, sent as `dapr-api-token`.
     pub token: Option<String>,
+    /// How it is asked for its health; `None`: it counts as healthy.
+    pub health: Option<HealthProbe>,
+    /// Whether it is asked for `/dapr/config` at the start.
+    pub asks_config: bool,
+}
+
+/// `--enable-app-health-check` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthProbe {
+    /// With a leading slash.
+    pub path: String,
+    /// Between the begins of two probes.
+    pub interval: core::time::Duration,
+    /// For one probe; at most the interval.
+    pub timeout: core::time::Duration,
+    /// Failed probes until the app counts as unhealthy; at least 1.
+    pub threshold: u32,
 }
 
 impl core::fmt::Debug for AppChannel {
@@ -80,6 +100,7 @@ impl core::fmt::Debug for AppChannel {
             .field("address", &self.address)
             .field("protocol", &self.protocol)
             .field("max_concurrency", &self.max_concurrency)
+            .field("health", &self.health)
             .finish_non_exhaustive()
     }
 }
@@ -121,11 +142,31 @@ pub struct Api {
     pub token: Option<String>,
     /// Whether trace headers are handled (spec/invocation 1.18); off with sampling rate 0.
     pub tracing: bool,
+    /// Which of the contexts are sampled that requests without a usable one get; `None`: they get none.
+    pub new_traces: Option<Sampler>,
+    /// `--allowed-origins`.
+    pub origins: Origins,
+    /// `spec.api`.
+    pub rules: Rules,
+    /// A log line for each request.
+    pub logging: Option<ApiLogging>,
+}
+
+/// `--enable-api-logging`, `spec.logging.apiLogging`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiLogging {
+    /// Names of APIs in place of paths.
+    pub obfuscate_urls: bool,
+    /// None for health checks.
+    pub omit_health_checks: bool,
 }
 
 impl core::fmt::Debug for Api {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Api").field("tracing", &self.tracing).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("tracing", &self.tracing)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 

@@ -179,7 +179,7 @@ fn mistakes_of_the_client_are_answered_and_close_or_keep_the_connection() {
 fn without_the_api_token_only_health_is_told() {
     let sidecar = Sidecar::start(backends().swap_remove(0));
     let mut guarded = snapshot("me", None, &[]);
-    guarded.api = Arc::new(Api { token: Some("secret".into()), tracing: true });
+    guarded.api = Arc::new(Api { token: Some("secret".into()), tracing: true, ..Api::default() });
     sidecar.apply(guarded);
     assert!(get(sidecar.http, "/v1.0/metadata").starts_with("HTTP/1.1 401 "));
     for (token, expected) in [("wrong", "401"), ("secretly", "401"), ("secret", "200")] {

@@ -9,7 +9,7 @@ mod inbound;
 
 use super::seat::ToShard;
 use super::{NamesEverywhere, Plane, Start};
-use crate::admin::Surface;
+use crate::admin::Scope;
 use crate::config::{ListenAt, Listening, Role};
 use crate::mesh::Call;
 use crate::proxy::inbound as callee;
@@ -128,9 +128,11 @@ fn snapshot(app_id: &str, app: Option<SocketAddr>, routes: &[(&str, SocketAddr)]
                 protocol: AppProtocol::Http,
                 max_concurrency: None,
                 token: None,
+                health: None,
+                asks_config: false,
             })
         }),
-        api: Arc::new(Api { token: None, tracing: true }),
+        api: Arc::new(Api { token: None, tracing: true, ..Api::default() }),
         limits: Arc::new(Limits::default()),
         ..Snapshot::default()
     };
@@ -286,7 +288,7 @@ const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Leng
 /// A future that is moved into another is stored twice; these sizes show it when it happens.
 #[test]
 fn the_state_of_a_connection_and_of_a_call_stays_small() {
-    fn connection<F: Future>(_: fn(Rc<Shard>, rt::Stream, Surface) -> F) -> usize {
+    fn connection<F: Future>(_: fn(Rc<Shard>, rt::Stream, Scope) -> F) -> usize {
         std::mem::size_of::<F>()
     }
     fn call<F: Future>(_: fn(Rc<Shard>, Call) -> F) -> usize {

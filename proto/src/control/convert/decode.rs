@@ -1,12 +1,15 @@
 //! Messages into types. A message is taken as a whole or not at all, and then every reason is listed.
 
+use crate::api::cors::Origins;
+use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
 use crate::policy::acl::Acl;
 use crate::snapshot::{
-    Api, AppAddress, AppChannel, AppProtocol, AppRef, Endpoint, IdentityMaterial, Limits, Route, Snapshot,
-    Tried, Workload,
+    Api, ApiLogging, AppAddress, AppChannel, AppProtocol, AppRef, Endpoint, HealthProbe, IdentityMaterial,
+    Limits, Route, Snapshot, Tried, Workload,
 };
 use crate::spiffe::SpiffeId;
+use crate::trace::sampler::Sampler;
 use core::fmt::Display;
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -150,9 +153,7 @@ fn parts(next: &mut Snapshot, before: &Snapshot, message: &wire::Snapshot, reaso
         next.app = share_option(channel, before.app.as_ref());
     }
     if let Some(api) = &message.api {
-        let api = Api { token: api.token.clone(), tracing: api.tracing };
-        reasons.expect(api.token.as_deref() != Some(""), "api: the token is empty");
-        next.api = share(api, &before.api);
+        next.api = share(self::api(api, reasons), &before.api);
     }
     if let Some(limits) = &message.limits {
         next.limits = share(self::limits(limits, reasons), &before.limits);
@@ -216,7 +217,42 @@ fn app_channel(message: &wire::AppChannel, reasons: &mut Reasons) -> Option<AppC
         AppAddress::Unix(message.unix_path.clone())
     };
     let max_concurrency = Some(message.max_concurrency).filter(|most| *most != 0);
-    Some(AppChannel { address, protocol, max_concurrency, token: message.token.clone() })
+    let health = message.health.as_ref().map(|health| health_probe(health, reasons));
+    let asks_config = !message.no_config_question;
+    Some(AppChannel { address, protocol, max_concurrency, token: message.token.clone(), health, asks_config })
+}
+
+fn health_probe(message: &wire::HealthProbe, reasons: &mut Reasons) -> HealthProbe {
+    let times = message.timeout_ms != 0 && message.timeout_ms <= message.interval_ms;
+    reasons.expect(times, "app: health: the time-out is 0 or above the interval");
+    reasons.expect(message.threshold != 0, "app: health: the threshold is 0");
+    let plain = message.path.starts_with('/') && message.path.bytes().all(|byte| byte.is_ascii_graphic());
+    reasons.expect(plain, "app: health: the path does not begin with a slash, or cannot stand in a request");
+    HealthProbe {
+        path: message.path.clone(),
+        interval: Duration::from_millis(message.interval_ms),
+        timeout: Duration::from_millis(message.timeout_ms),
+        threshold: message.threshold,
+    }
+}
+
+fn api(message: &wire::Api, reasons: &mut Reasons) -> Api {
+    reasons.expect(message.token.as_deref() != Some(""), "api: the token is empty");
+    let mut rules = |rules: &[wire::ApiRule]| -> Vec<Rule> {
+        reasons.expect(rules.iter().all(|rule| !rule.name.is_empty()), "api: a rule without a name");
+        rules.iter().map(|rule| Rule { name: rule.name.clone(), version: rule.version.clone() }).collect()
+    };
+    Api {
+        token: message.token.clone(),
+        tracing: message.tracing,
+        new_traces: message.new_traces.map(Sampler::new),
+        origins: Origins::of(message.allowed_origins.iter().cloned()),
+        rules: Rules { allowed: rules(&message.allowed), denied: rules(&message.denied) },
+        logging: message.logging.map(|logging| ApiLogging {
+            obfuscate_urls: logging.obfuscate_urls,
+            omit_health_checks: logging.omit_health_checks,
+        }),
+    }
 }
 
 fn app_protocol(number: i32, reasons: &mut Reasons) -> Option<AppProtocol> {

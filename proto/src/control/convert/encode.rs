@@ -1,10 +1,12 @@
 //! Types into messages.
 
+use crate::api::rules::Rule;
 use crate::control as wire;
 use crate::policy::acl::Acl;
 use crate::snapshot::{
     Api, AppAddress, AppChannel, AppProtocol, AppRef, IdentityMaterial, Limits, Route, Snapshot, Workload,
 };
+use crate::trace::sampler::Sampler;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -94,11 +96,33 @@ fn app_channel(it: &AppChannel) -> wire::AppChannel {
         protocol: protocol.into(),
         max_concurrency: it.max_concurrency.unwrap_or_default(),
         token: it.token.clone(),
+        health: it.health.as_ref().map(|health| wire::HealthProbe {
+            path: health.path.clone(),
+            interval_ms: millis(health.interval),
+            timeout_ms: millis(health.timeout),
+            threshold: health.threshold,
+        }),
+        no_config_question: !it.asks_config,
     }
 }
 
 fn api(it: &Api) -> wire::Api {
-    wire::Api { token: it.token.clone(), tracing: it.tracing }
+    wire::Api {
+        token: it.token.clone(),
+        tracing: it.tracing,
+        allowed_origins: it.origins.list().to_vec(),
+        allowed: it.rules.allowed.iter().map(api_rule).collect(),
+        denied: it.rules.denied.iter().map(api_rule).collect(),
+        new_traces: it.new_traces.map(Sampler::ratio),
+        logging: it.logging.map(|logging| wire::ApiLogging {
+            obfuscate_urls: logging.obfuscate_urls,
+            omit_health_checks: logging.omit_health_checks,
+        }),
+    }
+}
+
+fn api_rule(rule: &Rule) -> wire::ApiRule {
+    wire::ApiRule { name: rule.name.clone(), version: rule.version.clone() }
 }
 
 fn limits(it: &Limits) -> wire::Limits {

@@ -1,7 +1,10 @@
 use super::*;
+use crate::api::cors::Origins;
+use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
 use crate::snapshot::*;
 use crate::spiffe::SpiffeId;
+use crate::trace::sampler::Sampler;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +36,25 @@ pub(crate) fn picture() -> Snapshot {
             protocol: AppProtocol::Grpcs,
             max_concurrency: Some(7),
             token: Some("secret-app".into()),
+            health: Some(HealthProbe {
+                path: "/healthy".into(),
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_millis(500),
+                threshold: 2,
+            }),
+            asks_config: true,
         })),
-        api: Arc::new(Api { token: Some("secret-api".into()), tracing: true }),
+        api: Arc::new(Api {
+            token: Some("secret-api".into()),
+            tracing: true,
+            new_traces: Some(Sampler::new(1e-4)),
+            origins: Origins::parse("http://good.test"),
+            rules: Rules {
+                allowed: vec![Rule { name: "invoke".into(), version: "v1".into() }],
+                denied: vec![Rule { name: "state".into(), version: "v1".into() }],
+            },
+            logging: Some(ApiLogging { obfuscate_urls: true, omit_health_checks: false }),
+        }),
         limits: Arc::new(Limits {
             max_body: None,
             max_head: 4096,
@@ -64,6 +84,8 @@ fn a_picture_survives_the_wire() {
         protocol: AppProtocol::H2c,
         max_concurrency: None,
         token: None,
+        health: None,
+        asks_config: false,
     };
     let plain = Snapshot { app: Some(Arc::new(unix)), api: Arc::default(), ..picture() };
     let bare = Snapshot { app: None, limits: Arc::default(), ..picture() };
@@ -77,7 +99,7 @@ fn a_delta_holds_only_what_changed_and_leaves_the_rest_in_place() {
     let before = picture();
     let mut after = before.clone();
     after.version = 4;
-    after.api = Arc::new(Api { token: None, tracing: true });
+    after.api = Arc::new(Api { token: None, ..(*before.api).clone() });
     after.routes.insert(app("c"), found(2));
     after.routes.remove(&app("b"));
     let message = delta(&before, &after);

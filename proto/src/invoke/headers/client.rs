@@ -32,7 +32,7 @@ pub struct Asked<'a> {
     pub baggage: Option<&'a [u8]>,
     /// The current date ([`encode::date`]), for answers without one.
     pub date: &'a [u8; 29],
-    /// Further lines, for example of CORS. They win over the app's only where the caller leaves those out.
+    /// Further lines, of CORS. The app's own of a name win, but for `Vary`, of which both count.
     pub extra: &'a [(&'a str, &'a [u8])],
 }
 
@@ -55,6 +55,8 @@ struct Writing<'o, 'a> {
     /// Server-sent events were asked for over the mesh: daprd's caller then says what the answer is.
     events: bool,
     seen: u64,
+    /// Bit `n`: the app told a line of its own in the place of the `n`th further one.
+    told: u8,
 }
 
 /// Appends the head for an answer from the mesh, and says how its body must be sent.
@@ -117,7 +119,7 @@ impl<'o, 'a> Writing<'o, 'a> {
         if let Some(baggage) = asked.baggage.filter(|value| is_value(value) && !value.is_empty()) {
             encode::line(out, b"Baggage", baggage);
         }
-        Writing { out, asked, status, events, seen: 0 }
+        Writing { out, asked, status, events, seen: 0, told: 0 }
     }
 
     /// One line of the app, dropped where it would change the message.
@@ -134,13 +136,26 @@ impl<'o, 'a> Writing<'o, 'a> {
             Rule::Drop | Rule::Invalid => return,
         }
         self.seen |= known.bit();
+        self.notice(name);
+    }
+
+    /// Which of the further lines the app's own stand for.
+    #[inline]
+    fn notice(&mut self, name: &[u8]) {
+        for (n, (extra, _)) in self.asked.extra.iter().enumerate() {
+            if *extra != "Vary" && name.eq_ignore_ascii_case(extra.as_bytes()) {
+                self.told |= 1 << n.min(7);
+            }
+        }
     }
 
     fn finish(mut self, content_type: &[u8], body: Body) -> Framing {
         self.content_type(content_type);
         self.trace();
-        for (name, value) in self.asked.extra {
-            encode::line(self.out, name.as_bytes(), value);
+        for (n, (name, value)) in self.asked.extra.iter().enumerate() {
+            if self.told & (1 << n.min(7)) == 0 {
+                encode::line(self.out, name.as_bytes(), value);
+            }
         }
         if !Known::Date.is_in(self.seen) {
             encode::line(self.out, b"Date", self.asked.date);

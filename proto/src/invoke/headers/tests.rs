@@ -342,3 +342,18 @@ fn a_status_that_cannot_be_written_is_none() {
         assert_eq!(client::from_mesh(&mut Vec::new(), &answer, &asked(), Body::Unknown), None, "{code}");
     }
 }
+
+#[test]
+fn the_apps_own_cors_lines_win_and_both_vary() {
+    let extra: &[(&str, &[u8])] = &[("Vary", b"Origin"), ("Access-Control-Allow-Origin", b"*")];
+    let asked = Asked { extra, ..asked() };
+    let own = "HTTP/1.1 200 OK\r\naccess-control-allow-origin: http://app\r\nVary: Accept\r\nContent-Length: 0\r\n\r\n";
+    let (head, _) = answered(own, Peer::Outrigger, &asked, true);
+    assert_eq!(head.to_lowercase().matches("access-control-allow-origin: http://app\r\n").count(), 1);
+    assert!(
+        !head.contains("Origin: *") && head.contains("Vary: Accept\r\n") && head.contains("Vary: Origin\r\n"),
+        "{head}"
+    );
+    let (head, _) = answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Peer::Outrigger, &asked, true);
+    assert!(head.contains("Access-Control-Allow-Origin: *\r\n"), "{head}");
+}

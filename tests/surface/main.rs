@@ -1,0 +1,9 @@
+//! The side surface of a sidecar process (`tests/vectors/surface`): metadata, public port, shutdown, exits, logs, health
+//! of the app, Unix sockets.
+
+// Test code: a failed assumption is a failed case, and the panic's place says which.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod metadata;
+mod shutdown;
+mod stage;

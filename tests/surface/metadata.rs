@@ -1,0 +1,88 @@
+//! `/v1.0/metadata` on both ports.
+
+use crate::stage::{Stage, recorded};
+use rig::http1::client::{self, Got};
+use rig::sidecar::{Ready, local};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+/// Ours beside a recorded answer: what differs by build is left out.
+fn same_json(got: &Got, recorded: &Value) {
+    assert!(got.text().ends_with("}\n"), "{}", got.text());
+    let (mut got, mut recorded): (Value, Value) =
+        (serde_json::from_str(&got.text()).unwrap(), recorded.clone());
+    for json in [&mut got, &mut recorded] {
+        let object = json.as_object_mut().unwrap();
+        object.remove("runtimeVersion").expect("a version");
+        object.remove("enabledFeatures");
+        object["extended"].as_object_mut().unwrap().remove("daprRuntimeVersion").expect("a version");
+        object["appConnectionProperties"].as_object_mut().unwrap().remove("port");
+    }
+    assert_eq!(got, recorded);
+}
+
+fn ask(to: SocketAddr, line: &str, body: &str) -> Got {
+    let (method, target) = line.split_once(' ').unwrap();
+    let target = target.trim_end_matches(" HTTP/1.1");
+    client::request(to, method, target, &[], body.as_bytes())
+}
+
+fn same_answer(got: &Got, recorded: &Value, what: &str) {
+    assert_eq!(Value::from(got.status), recorded["status"], "{what}");
+    let connection = |name: &str| matches!(name, "date" | "traceparent" | "content-length" | "connection");
+    for header in recorded["headers"].as_array().unwrap() {
+        let name = header[0].as_str().unwrap();
+        if !connection(&name.to_lowercase()) {
+            assert_eq!(got.header(name).as_deref(), header[1].as_str(), "{what}: {name}");
+        }
+    }
+    if let Some(text) = recorded["body"]["text"].as_str().filter(|_| recorded["status"] != 400) {
+        assert_eq!(got.text(), text, "{what}");
+    }
+}
+
+#[test]
+fn what_clients_put_is_shown() {
+    let (_sidecar, http) = Stage::new("gv-meta").start();
+    let case = recorded("metadata.jsonl", "metadata/put");
+    for put in case["puts"].as_array().unwrap() {
+        let line = put["sent"]["line"].as_str().unwrap();
+        let got = ask(http, line, put["sent"]["body"]["text"].as_str().unwrap());
+        same_answer(&got, &put["got"], line);
+    }
+    same_json(&client::get(http, "/v1.0/metadata"), &case["then"]["body_json"]);
+}
+
+#[test]
+fn a_sidecar_without_and_one_with_an_app_and_one_that_waits_for_it() {
+    let (_sidecar, http) = Stage::new("gv-meta").start();
+    same_json(
+        &client::get(http, "/v1.0/metadata"),
+        &recorded("metadata.jsonl", "metadata/no-app")["http"]["body_json"],
+    );
+    let app = rig::echo::Echo::start("gv-meta");
+    let (_sidecar, http) = Stage::new("gv-meta").args(&["--app-port", &app.port().to_string()]).start();
+    same_json(
+        &client::get(http, "/v1.0/metadata"),
+        &recorded("metadata.jsonl", "metadata/http-app")["http"]["body_json"],
+    );
+    let stage = Stage::new("gv-meta").args(&["--app-port", &rig::port::one().to_string()]);
+    let http = stage.http;
+    let _sidecar = stage.launch.ready(Ready::Outbound(http)).start();
+    same_json(
+        &client::get(local(http), "/v1.0/metadata"),
+        &recorded("metadata.jsonl", "metadata/waiting-for-app")["http"]["body_json"],
+    );
+}
+
+#[test]
+fn the_public_port_answers_health_and_metadata_only() {
+    let stage = Stage::new("gv-meta");
+    let public = stage.public;
+    let flags = ["--dapr-public-port", &public.to_string(), "--dapr-public-listen-address", "127.0.0.1"];
+    let (_sidecar, _http) = stage.args(&flags).start();
+    for exchange in recorded("other.jsonl", "public-port")["exchanges"].as_array().unwrap() {
+        let line = exchange["sent"].as_str().unwrap();
+        same_answer(&ask(local(public), line, ""), &exchange["got"], line);
+    }
+}
