@@ -9,7 +9,7 @@ use crate::rt::{self, Tick};
 use crate::tls::Identity;
 use proto::spiffe::SpiffeId;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ pub struct Mesh(Rc<Shared>);
 pub(super) struct Shared {
     limits: Rc<MeshLimits>,
     identity: RefCell<Option<Arc<Identity>>>,
-    peers: RefCell<HashMap<SocketAddr, Vec<Rc<Peer>>>>,
+    peers: RefCell<BTreeMap<SocketAddr, Vec<Rc<Peer>>>>,
     closed: Cell<bool>,
 }
 
@@ -87,7 +87,7 @@ impl Mesh {
         Mesh(Rc::new(Shared {
             limits: Rc::new(limits),
             identity: RefCell::new(None),
-            peers: RefCell::new(HashMap::new()),
+            peers: RefCell::new(BTreeMap::new()),
             closed: Cell::new(false),
         }))
     }

@@ -10,6 +10,7 @@ mod seat;
 mod survive;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use crate::config::{Config, Listening};
 use crate::log::{self, RUNTIME};

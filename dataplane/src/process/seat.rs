@@ -2,6 +2,7 @@
 
 use super::life::{self, Life};
 use super::survive::Survive;
+use super::workers::Workers;
 use super::{NamesEverywhere, Told};
 use crate::admin::{self, Scope};
 use crate::config::{ListenAt, Listening, Role};
@@ -9,7 +10,6 @@ use crate::listen::{self, Placed, Placement};
 use crate::log::{self, RUNTIME};
 use crate::mesh::{self, MeshLimits, Serving};
 use crate::metrics::Level;
-use crate::proxy;
 use crate::rt::{self, Address, Listener, Mailbox, Receiver, Sender};
 use crate::shard::{Common, Names, Shard, now};
 use crate::subscribe::Update;
@@ -147,15 +147,16 @@ fn apply(shard: &Shard, update: Update) {
 
 /// Takes connections that were placed here.
 async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Placed<Role>>) {
+    let workers = Workers::new(shard.clone());
     while let Some(Placed { accepted, role, surplus, place }) = placed.recv().await {
         let Ok(stream) = accepted.here() else { continue };
-        let (shard, serving) = (shard.clone(), serving.clone());
+        let (shard, serving, workers) = (shard.clone(), serving.clone(), workers.clone());
         rt::spawn(Survive::new(async move {
             let _place = place;
             match role {
                 Role::Internal if surplus => stream.abort(),
                 _ if surplus => admin::turn_away(stream).await,
-                Role::Internal => peer(shard, stream, &serving).await,
+                Role::Internal => peer(shard, stream, &serving, workers).await,
                 Role::Http => admin::serve(shard, stream, Scope::Api).await,
                 Role::Public => admin::serve(shard, stream, Scope::Public).await,
             }
@@ -164,7 +165,7 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
 }
 
 /// Serves the connection of another sidecar to its end.
-async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving) {
+async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving, workers: Rc<Workers>) {
     let _open = shard.metrics.hold(Level::PeerConnections);
     let informed = shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
     let view = shard.view();
@@ -173,11 +174,7 @@ async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving) {
         return stream.abort(); // nobody may call before it is known who may
     }
     let identity = view.identity.clone().filter(|_| mtls);
-    let end = mesh::serve(stream, identity, serving, move |call| {
-        let shard = shard.clone();
-        rt::spawn(Survive::new(async move { proxy::inbound::handle(shard, call).await }));
-    })
-    .await;
+    let end = mesh::serve(stream, identity, serving, move |call| workers.serve(call)).await;
     log::debug(RUNTIME, format_args!("connection of a peer ended: {end}"));
 }
 

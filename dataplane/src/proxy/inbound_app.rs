@@ -2,8 +2,8 @@
 
 use super::hop::{Hop, both};
 use super::inbound::{Incoming, Shape};
-use super::steps::Step;
-use super::to_app::{AppRequest, Unanswered};
+use super::steps::{Since, Step};
+use super::to_app::{AppRequest, Rooted, Unanswered};
 use crate::app::{Exchange, Forwarding};
 use crate::http1::client::Answer;
 use crate::http1::sink::Sink;
@@ -65,10 +65,9 @@ pub(super) async fn serve(
 }
 
 fn count(incoming: &Incoming<'_>, request: &AppRequest<'_>, served: Served, began: Instant) {
-    let method = format!("/{}", request.asked.method.trim_start_matches('/'));
     incoming.shard.metrics.app_called(AppCall {
         verb: request.asked.verb,
-        path: &method,
+        path: Rooted::new(request.asked.method).as_str(),
         status: served.status,
         ms: began.elapsed().as_secs_f64() * 1000.0,
         sent: request.first.len() as u64 + served.bytes_in,
@@ -93,7 +92,7 @@ async fn once(
         let mut upload = pin!(upload(hop, &mut sink, sequence, request, &progress));
         let mut uploaded = false;
         both(pin!(request.head(&mut answer, reused)), upload.as_mut(), &mut uploaded).await?;
-        incoming.steps.done(Step::Answered, began.elapsed().as_micros());
+        incoming.steps.done(Step::Answered, Since(began));
         let mut relay = Relay { incoming, hop, request, answer: &mut answer, progress: &progress };
         both(pin!(relay.run()), upload.as_mut(), &mut uploaded).await?
     };

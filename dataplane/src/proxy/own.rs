@@ -5,7 +5,7 @@ use super::hop::both;
 use super::outbound::Outgoing;
 use super::replay::Replay;
 use super::steps::Step;
-use super::to_app::{AppRequest, Unanswered};
+use super::to_app::{AppRequest, Rooted, Unanswered};
 use crate::app::{self, App, Asked, Exchange, Forwarding};
 use crate::http1::client::Answer;
 use crate::http1::server::Body;
@@ -94,10 +94,9 @@ async fn exchange(
 }
 
 fn count(out: &Outgoing<'_>, request: &AppRequest<'_>, status: u16, began: Instant, received: u64) {
-    let method = format!("/{}", out.method.trim_start_matches('/'));
     out.shard.metrics.app_called(AppCall {
         verb: request.asked.verb,
-        path: &method,
+        path: Rooted::new(out.method).as_str(),
         status,
         ms: began.elapsed().as_secs_f64() * 1000.0,
         sent: 0,

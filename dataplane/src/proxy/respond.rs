@@ -1,6 +1,7 @@
 //! Answers that the sidecar itself gives, and what it knows about the request for those of an app.
 
 use crate::http1::sink::Sink;
+use crate::rt;
 use proto::http1::encode;
 use proto::http1::framing::Framing;
 use proto::http1::head::{Request, Version};
@@ -94,18 +95,18 @@ pub(crate) fn joined_baggage(request: &Request<'_, '_>, tracing: bool) -> Option
     Some(headers.all(Known::Baggage).collect::<Vec<_>>().join(&b","[..]))
 }
 
-/// The current date for `Date`, formatted once a second and thread.
+/// The current date for `Date`: the clock is read once a turn, the date formatted once a second.
 pub(crate) fn date() -> [u8; 29] {
-    thread_local!(static LAST: Cell<(i64, [u8; 29])> = const { Cell::new((i64::MIN, [0; 29])) });
+    type Last = (Option<rt::Tick>, i64, [u8; 29]);
+    thread_local!(static LAST: Cell<Last> = const { Cell::new((None, i64::MIN, [0; 29])) });
+    let turn = Some(rt::now());
+    let (last_turn, second, date) = LAST.get();
+    if turn == last_turn {
+        return date;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since.as_secs()).unwrap_or_default();
-    LAST.with(|last| {
-        let (second, date) = last.get();
-        if second == now {
-            return date;
-        }
-        let date = encode::date(now);
-        last.set((now, date));
-        date
-    })
+    let date = if second == now { date } else { encode::date(now) };
+    LAST.set((turn, now, date));
+    date
 }

@@ -5,7 +5,7 @@
 
 use crate::log;
 use crate::shard::Shard;
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// `scope` of step lines.
@@ -41,6 +41,16 @@ impl Step {
             Step::Answered => "answered",
             Step::Delivered => "delivered",
         }
+    }
+}
+
+/// Time since a moment in microseconds, read only where a line is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since(pub(crate) Instant);
+
+impl Display for Since {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.elapsed().as_micros().fmt(f)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::rt::Tick;
 use proto::http1::framing::Framing;
 use proto::http1::head::{Head, Limits, Response, Slots};
 use proto::invoke::failure::{Failure, Kind};
+use smallvec::SmallVec;
 
 /// A request for the local app.
 #[derive(Debug)]
@@ -22,6 +23,22 @@ pub(super) struct AppRequest<'a> {
     pub(super) ended: bool,
     /// Largest head of an answer.
     pub(super) max_head: usize,
+}
+
+/// A method with one leading slash, as the metrics show it.
+#[derive(Debug)]
+pub(super) struct Rooted(SmallVec<[u8; 128]>);
+
+impl Rooted {
+    pub(super) fn new(method: &str) -> Rooted {
+        let mut path = SmallVec::from_slice(b"/");
+        path.extend_from_slice(method.trim_start_matches('/').as_bytes());
+        Rooted(path)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// Why an exchange with the app has no answer.

@@ -2,6 +2,7 @@
 
 use super::handle::{Handle, ShardId};
 use super::net::{Counts, Net};
+use super::spare::Spare;
 use super::tasks::Tasks;
 use super::tick::Tick;
 use std::cell::{Cell, RefCell};
@@ -28,7 +29,7 @@ pub(super) struct Local {
     pub(super) tasks: RefCell<Tasks>,
     pub(super) now: Cell<Tick>,
     pub(super) hooks: RefCell<Vec<Rc<dyn TurnEnd>>>,
-    pub(super) spare: RefCell<Vec<Vec<u8>>>,
+    pub(super) spare: RefCell<Spare>,
 }
 
 impl Local {

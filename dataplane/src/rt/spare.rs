@@ -2,10 +2,35 @@
 
 use super::local;
 
-/// Buffers kept.
-const KEPT: usize = 32;
+/// Buffers kept: one a message under way, for some hundreds of calls at a time.
+const KEPT: usize = 1024;
+/// Bytes of all of them.
+const KEPT_IN_ALL: usize = 1 << 20;
 /// A buffer that grew beyond this many bytes is not kept.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// The buffers that wait for their next use; the one used last is the next, while it is warm.
+#[derive(Default)]
+pub(super) struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop()?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn push(&mut self, buffer: Vec<u8>) {
+        let bytes = self.bytes + buffer.capacity();
+        if self.buffers.len() < KEPT && bytes <= KEPT_IN_ALL {
+            self.bytes = bytes;
+            self.buffers.push(buffer);
+        }
+    }
+}
 
 /// An empty vector, with the capacity it had when it was last sent. Sent as [`super::Segment::Vec`] it comes back by
 /// itself.
@@ -19,10 +44,22 @@ pub fn give_back(mut buffer: Vec<u8>) {
         return;
     }
     buffer.clear();
-    local::try_with(|local| {
-        let mut spare = local.spare.borrow_mut();
-        if spare.len() < KEPT {
-            spare.push(buffer);
-        }
-    });
+    local::try_with(|local| local.spare.borrow_mut().push(buffer));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_kept_up_to_a_number_and_up_to_a_size_in_all() {
+        let mut small = Spare::default();
+        (0..2000).for_each(|_| small.push(Vec::with_capacity(100)));
+        assert_eq!(small.buffers.len(), KEPT);
+        let mut large = Spare::default();
+        (0..100).for_each(|_| large.push(Vec::with_capacity(KEPT_BYTES)));
+        assert_eq!((large.buffers.len(), large.bytes), (16, KEPT_IN_ALL));
+        while large.pop().is_some() {}
+        assert_eq!(large.bytes, 0);
+    }
 }

@@ -7,7 +7,7 @@ use proto::snapshot::{AppRef, Route, Snapshot, Workload};
 use proto::spiffe::SpiffeId;
 use proto::time::Tick;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Target {
 
 /// All targets of a shard by the id that clients use.
 #[derive(Debug, Default)]
-pub(crate) struct Targets(RefCell<HashMap<Box<str>, Rc<Target>>>);
+pub(crate) struct Targets(RefCell<BTreeMap<Box<str>, Rc<Target>>>);
 
 impl Targets {
     /// The target under `id`, if it was called before.

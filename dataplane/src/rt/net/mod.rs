@@ -94,7 +94,7 @@ pub struct Counts {
 type SpareTx = Vec<Box<Tx>>;
 
 /// Sending boxes kept for reuse.
-const SPARE_TX: usize = 64;
+const SPARE_TX: usize = 512;
 
 impl Net {
     pub(super) fn new(port: Port, pool: &'static Pool, handle: Arc<Handle>) -> Net {
