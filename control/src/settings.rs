@@ -121,6 +121,23 @@ pub struct App {
     pub protocol: Protocol,
     /// `--app-max-concurrency`; `None` is unlimited.
     pub max_concurrency: Option<u32>,
+    /// `--enable-app-health-check` and what belongs to it; `None`: the app counts as healthy.
+    pub health: Option<HealthProbe>,
+    /// Whether it is asked for `/dapr/config` at the start: in daprd mode, unless `--disable-init-endpoints` names it.
+    pub asks_config: bool,
+}
+
+/// How the app is asked for its health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthProbe {
+    /// `--app-health-check-path`, with a leading slash.
+    pub path: String,
+    /// `--app-health-probe-interval`, in milliseconds.
+    pub interval_ms: u64,
+    /// `--app-health-probe-timeout`.
+    pub timeout_ms: u64,
+    /// `--app-health-threshold`: failed probes in a row.
+    pub threshold: u32,
 }
 
 /// What the app speaks (`--app-protocol`).

@@ -4,6 +4,7 @@
 // Test code: a failed assumption is a failed case, and the panic's place says which.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod app_health;
 mod metadata;
 mod shutdown;
 mod stage;

@@ -3,9 +3,12 @@
 use crate::settings::{ApiRule, App, Protocol, Settings};
 use proto::api::cors::Origins;
 use proto::api::rules::{Rule, Rules};
-use proto::snapshot::{Api, ApiLogging, AppAddress, AppChannel, AppProtocol, Limits, Snapshot, Workload};
+use proto::snapshot::{
+    Api, ApiLogging, AppAddress, AppChannel, AppProtocol, HealthProbe, Limits, Snapshot, Workload,
+};
 use proto::trace::sampler::Sampler;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The snapshot in its newest version.
@@ -111,8 +114,13 @@ fn app_channel(app: &App, token: Option<String>) -> AppChannel {
         },
         max_concurrency: app.max_concurrency,
         token,
-        health: None,
-        asks_config: false,
+        health: app.health.as_ref().map(|probe| HealthProbe {
+            path: probe.path.clone(),
+            interval: Duration::from_millis(probe.interval_ms),
+            timeout: Duration::from_millis(probe.timeout_ms),
+            threshold: probe.threshold,
+        }),
+        asks_config: app.asks_config,
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) fn settings(dir: &Path) -> Settings {
             port: 3000,
             protocol: Protocol::Http,
             max_concurrency: None,
+            health: None,
+            asks_config: false,
         }),
         limits: Limits {
             max_body: Some(4 << 20),

@@ -1,8 +1,6 @@
 //! From flags, environment and files to settings: every judgement about them stands here, before anything is started.
 
-use super::judge::{
-    Asked, app, limits, log, not_served, ports, valid_app_id, valid_health_checks, valid_mode,
-};
+use super::judge::{Asked, app, limits, log, not_served, ports, valid_app_id, valid_mode};
 use super::{Access, ApiLogging, DataPlane, Metrics, Mode, Ports, Resolution, Settings, host};
 use crate::cli::SuperviseArgs;
 use crate::cli::flags::Switch;
@@ -140,7 +138,7 @@ pub fn decide(arguments: &SuperviseArgs, environment: &Environment) -> Result<Pl
             Mode::Daprd => warnings.push(words),
         }
     }
-    valid_health_checks(arguments)?;
+    super::judge::health(arguments)?; // a mistake also where there is no app
     let limits = limits(arguments)?;
     let log = log(arguments)?;
     let host_address = advertised(environment, &mut warnings)?;

@@ -1,7 +1,7 @@
 //! What single flags ask for, judged as daprd judges them (spec/invocation 1.13, 4.1, 4.6, 6.1).
 
 use super::decide::{Environment, Refusal};
-use super::{App, Limits, Log, Protocol, host, port};
+use super::{App, HealthProbe, Limits, Log, Mode, Protocol, host, port};
 use crate::cli::SuperviseArgs;
 use crate::cli::values::quantity;
 use std::path::PathBuf;
@@ -84,6 +84,8 @@ pub(super) fn app(arguments: &SuperviseArgs, ports: &Asked) -> Result<Option<App
         port,
         protocol,
         max_concurrency: u32::try_from(flags.app_max_concurrency).ok().filter(|n| *n > 0),
+        health: health(arguments)?,
+        asks_config: asks_config(arguments),
     }))
 }
 
@@ -107,17 +109,35 @@ fn protocol(text: &str, ssl: bool) -> Result<Protocol, Refusal> {
     }
 }
 
-/// daprd refuses these even when its health checks are off by other flags.
-pub(super) fn valid_health_checks(arguments: &SuperviseArgs) -> Result<(), Refusal> {
+/// `None` without `--enable-app-health-check`. Numbers that make no sense are daprd's defaults.
+pub(super) fn health(arguments: &SuperviseArgs) -> Result<Option<HealthProbe>, Refusal> {
     let flags = &arguments.flags;
-    let interval = if flags.app_health_probe_interval > 0 { flags.app_health_probe_interval } else { 5 };
-    let timeout = if flags.app_health_probe_timeout > 0 { flags.app_health_probe_timeout } else { 500 };
-    if flags.enable_app_health_check && timeout > interval.saturating_mul(1000) {
+    if !flags.enable_app_health_check {
+        return Ok(None);
+    }
+    let positive =
+        |number: i64, default: u64| u64::try_from(number).ok().filter(|n| *n > 0).unwrap_or(default);
+    let interval_ms = positive(flags.app_health_probe_interval, 5).saturating_mul(1000);
+    let timeout_ms = positive(flags.app_health_probe_timeout, 500);
+    if timeout_ms > interval_ms {
         return Err(Refusal(
             "value for 'health-probe-timeout' must be smaller than 'health-probe-interval'".into(),
         ));
     }
-    Ok(())
+    let path = &flags.app_health_check_path;
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Refusal(format!(
+            "--app-health-check-path is {path:?}; expected a path that can stand in a request, percent-encoded"
+        )));
+    }
+    let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
+    let threshold = u32::try_from(positive(flags.app_health_threshold, 3)).unwrap_or(u32::MAX);
+    Ok(Some(HealthProbe { path, interval_ms, timeout_ms, threshold }))
+}
+
+fn asks_config(arguments: &SuperviseArgs) -> bool {
+    let left_out = arguments.flags.disable_init_endpoints.iter().any(|name| name.trim() == "config");
+    arguments.mode == Mode::Daprd && !left_out
 }
 
 pub(super) fn limits(arguments: &SuperviseArgs) -> Result<Limits, Refusal> {

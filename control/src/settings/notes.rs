@@ -6,7 +6,7 @@ use crate::cli::SuperviseArgs;
 const NOT_PART: &str = "is accepted and has no effect: ";
 
 /// Flag and reason, in the order of daprd's usage text. A flag is named only when it stands on the command line.
-const WITHOUT_EFFECT: [(&str, &str); 19] = [
+const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("placement-host-address", "actors are not part of Outrigger"),
     ("actors-service", "actors are not part of Outrigger"),
     ("reminders-service", "actors are not part of Outrigger"),
@@ -24,8 +24,6 @@ const WITHOUT_EFFECT: [(&str, &str); 19] = [
     ("dapr-grpc-port", "the gRPC API is not built yet, nothing listens on this port"),
     ("profile-port", "there is no profiling server"),
     ("enable-profiling", "there is no profiling server"),
-    ("enable-app-health-check", "health checks of the app are not built yet, the app counts as healthy"),
-    ("disable-init-endpoints", "no start-up questions are sent to the app"),
 ];
 
 /// One warning a flag.

@@ -6,9 +6,13 @@
 //!                                   └── stale, replayable ───┘
 //! ```
 
+mod gate;
+mod question;
 mod slots;
 mod text;
 
+pub use gate::Gate;
+pub(crate) use question::ask;
 pub use slots::Slots;
 pub(crate) use text::{Asked, answer_failure, system_text};
 
@@ -44,6 +48,7 @@ pub(crate) struct App {
     /// `host:port` for `Host` and messages.
     host: String,
     slots: Arc<Slots>,
+    gate: Arc<Gate>,
     metrics: Rc<Metrics>,
     idle: RefCell<Vec<Idle>>,
 }
@@ -57,7 +62,12 @@ struct Idle {
 
 impl App {
     /// The app behind `channel`.
-    pub(crate) fn new(channel: Arc<AppChannel>, slots: Arc<Slots>, metrics: Rc<Metrics>) -> App {
+    pub(crate) fn new(
+        channel: Arc<AppChannel>,
+        slots: Arc<Slots>,
+        gate: Arc<Gate>,
+        metrics: Rc<Metrics>,
+    ) -> App {
         slots.set_limit(channel.max_concurrency);
         let host = match &channel.address {
             AppAddress::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => {
@@ -66,7 +76,7 @@ impl App {
             AppAddress::Tcp { host, port } => format!("{host}:{port}"),
             AppAddress::Unix(_) => "localhost".into(),
         };
-        App { channel, host, slots, metrics, idle: RefCell::default() }
+        App { channel, host, slots, gate, metrics, idle: RefCell::default() }
     }
 
     /// Why this app cannot be called at all, in one line; `None` if it can.
@@ -146,11 +156,12 @@ pub(crate) async fn forward(app: &Rc<App>, permit: Permit) -> Result<Forwarding,
         Some(slot) => slot,
         None => wait_for_slot(app).await?,
     };
-    Ok(Forwarding { app: app.clone(), _slot: slot })
+    Ok(Forwarding { app: app.clone(), _slot: Some(slot) })
 }
 
 #[cold]
 async fn wait_for_slot(app: &Rc<App>) -> Result<Slot, Failure> {
+    app.takes_calls()?;
     let _waiting = app.metrics.hold(Level::WaitingForApp);
     match app.slots.queue() {
         Ok(queued) => Ok(queued.await),
@@ -165,7 +176,8 @@ async fn wait_for_slot(app: &Rc<App>) -> Result<Slot, Failure> {
 #[derive(Debug)]
 pub(crate) struct Forwarding {
     app: Rc<App>,
-    _slot: Slot,
+    /// `None` for the sidecar's own questions.
+    _slot: Option<Slot>,
 }
 
 impl Forwarding {

@@ -1,6 +1,7 @@
 //! The life of the process: waiting for the app at start, leaving in peace at the end. daprd's marker lines are the
 //! supervisor's to say, once a sidecar; here they are detail.
 
+use super::questions;
 use super::seat::ToShard;
 use crate::app::App;
 use crate::log::{self, RUNTIME};
@@ -39,8 +40,10 @@ pub(super) async fn wait_for_app(shard: Rc<Shard>, began: Instant) {
                 log::error(RUNTIME, why);
             }
             look_for(&app).await;
+            questions::ask_for_config(&shard.view(), &app).await;
         }
     }
+    rt::spawn(questions::watch_health(shard.clone()));
     shard.common.app_ready.store(true, Relaxed);
     let elapsed = began.elapsed().as_millis();
     log::debug(RUNTIME, format_args!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms"));

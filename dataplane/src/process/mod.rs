@@ -6,6 +6,7 @@
 //! ```
 
 mod life;
+mod questions;
 mod seat;
 mod survive;
 #[cfg(test)]

@@ -157,6 +157,7 @@ impl Incoming<'_> {
         let known = self.shape == Shape::Unary || (ended && received.data.is_empty());
         let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
         let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app), complete)?;
+        app.takes_calls()?;
         let asked = Asked { verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
         let request = AppRequest { head: &head, framing, asked, first: received.data, ended, max_head };

@@ -33,6 +33,7 @@ pub(super) async fn call(
     };
     let mut head = Vec::new();
     let framing = write_head(out, &app, &mut head)?;
+    app.takes_calls()?;
     let forwarding = super::outbound::present(body, pin!(app::forward(&app, permit))).await?;
     out.steps.done(Step::Allowed, &out.target.app.app_id);
     body.invite(answer).await.map_err(|e| Failure::new(Kind::ClientGone, e.to_string()))?;

@@ -6,7 +6,7 @@ mod extended;
 pub(crate) mod signal;
 pub(crate) mod target;
 
-use crate::app::{App, Slots};
+use crate::app::{App, Gate, Slots};
 use crate::log;
 use crate::mesh::{Mesh, MeshLimits};
 use crate::metrics::{Metrics, Registry};
@@ -40,6 +40,8 @@ pub struct Common {
     pub registry: Registry,
     /// Slots of the local app.
     pub slots: Arc<Slots>,
+    /// Whether the local app takes calls.
+    pub gate: Arc<Gate>,
     /// The app's port was seen to accept connections.
     pub app_ready: AtomicBool,
     /// A first snapshot was applied.
@@ -135,7 +137,8 @@ impl Shard {
         let app = match (&before.app, &snapshot.app) {
             (Some(app), Some(channel)) if app.channel() == channel => Some(app.clone()),
             (_, Some(channel)) => {
-                Some(Rc::new(App::new(channel.clone(), self.common.slots.clone(), self.metrics.clone())))
+                let (slots, gate) = (self.common.slots.clone(), self.common.gate.clone());
+                Some(Rc::new(App::new(channel.clone(), slots, gate, self.metrics.clone())))
             }
             (_, None) => None,
         };

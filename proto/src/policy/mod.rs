@@ -1,4 +1,5 @@
 //! Who may call what, and what happens when it fails.
 
 pub mod acl;
+pub mod health;
 pub mod retry;
