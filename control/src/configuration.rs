@@ -4,15 +4,21 @@
 //! warns. What would weaken access control stops the start in both.
 
 mod access;
+mod endpoints;
 mod expand;
 mod reader;
 mod resources;
+mod secrets;
 mod spec;
 mod tree;
 
 use crate::settings::{ApiLists, ApiLogging};
 use access::AccessControl;
-use reader::Reader;
+use proto::snapshot::HttpEndpoints;
+use reader::{Fields, Reader};
+use resources::Whose;
+use secrets::Secrets;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tree::{Node, Value};
@@ -106,11 +112,19 @@ impl Default for Configuration {
 pub struct Findings {
     /// Merged, later files over earlier ones.
     pub configuration: Configuration,
+    /// Servers outside the mesh, with their secrets: never stored.
+    pub http_endpoints: HttpEndpoints,
     /// In the order of the files.
     pub problems: Vec<Problem>,
 }
 
 impl Findings {
+    /// Mistakes that were not there when the sidecar started: files have changed since.
+    pub(crate) fn news(&self, said: &[String]) -> Vec<String> {
+        let mistakes = self.problems.iter().filter(|problem| problem.gravity >= Gravity::Mistake);
+        mistakes.map(ToString::to_string).filter(|text| !said.contains(text)).collect()
+    }
+
     /// The problems that stop a start in this mode.
     pub fn that_stop(&self, strictness: Strictness) -> Vec<&Problem> {
         let least = match strictness {
@@ -139,10 +153,9 @@ pub fn read(
         let how = Judging { variables, undefined };
         configuration_file(file, &how, strictness, &mut findings, &mut access);
     }
-    let app = variables("APP_ID");
-    for directory in directories {
-        resource_directory(directory, app.as_deref(), &mut findings);
-    }
+    let (app, namespace) = (variables("APP_ID"), variables("NAMESPACE").unwrap_or_default());
+    let files = resource_files(directories, &mut findings);
+    resource_files_of(&files, app.as_deref(), &namespace, variables, &mut findings);
     findings.problems.extend(access.unmet());
     findings
 }
@@ -155,15 +168,17 @@ pub fn check(paths: &[PathBuf]) -> Findings {
     let variables = |name: &str| std::env::var(name).ok();
     // Ports and the app id are only known at a start, and so may other variables be.
     let how = Judging { variables: &variables, undefined: Gravity::Note };
+    let mut resources = Vec::new();
     for path in paths {
         if path.is_dir() {
-            resource_directory(path, None, &mut findings);
+            resources.extend(resource_files(std::slice::from_ref(path), &mut findings));
         } else if is_configuration(path) {
             configuration_file(path, &how, Strictness::Strict, &mut findings, &mut access);
         } else {
-            resource_file(path, None, &mut findings);
+            resources.push(path.clone());
         }
     }
+    resource_files_of(&resources, None, "", &variables, &mut findings);
     findings.problems.extend(access.unmet());
     findings
 }
@@ -237,32 +252,75 @@ fn is_configuration(path: &Path) -> bool {
     }
 }
 
-fn resource_directory(directory: &Path, app: Option<&str>, findings: &mut Findings) {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            return findings.problems.push(whole_file(directory, Gravity::Fatal, &reason(&error)));
+fn resource_files(directories: &[PathBuf], findings: &mut Findings) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for directory in directories {
+        match std::fs::read_dir(directory) {
+            Ok(entries) => {
+                let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+                let mut files: Vec<PathBuf> = paths.filter(|path| is_yaml(path)).collect();
+                files.sort();
+                all.append(&mut files);
+            }
+            Err(error) => findings.problems.push(whole_file(directory, Gravity::Fatal, &reason(&error))),
         }
-    };
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
-    files.sort();
-    for file in files {
-        resource_file(&file, app, findings);
     }
+    all
 }
 
-fn resource_file(path: &Path, app: Option<&str>, findings: &mut Findings) {
+/// Reads resources: first what others refer to, then all.
+fn resource_files_of(
+    files: &[PathBuf],
+    app: Option<&str>,
+    namespace: &str,
+    variables: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) {
+    let mut secrets = Secrets { variables, stores: BTreeMap::new() };
+    let mut found = Vec::new();
+    let whose = Whose { app, namespace, secrets: &secrets };
+    for file in files {
+        // what is wrong with a file is said in the second look, what is wrong with a store here
+        let mut looked = Findings::default();
+        resource_file(file, &mut looked, |document, reader| {
+            found.extend(resources::read_store(document, &whose, reader));
+        });
+        let stores = looked.problems.into_iter().filter(|problem| problem.message.starts_with("secretsFile"));
+        findings.problems.extend(stores);
+    }
+    secrets.stores = found.into_iter().collect();
+    let whose = Whose { app, namespace, secrets: &secrets };
+    let mut endpoints = HttpEndpoints::new();
+    for file in files {
+        resource_file(file, findings, |document, reader| {
+            resources::read(document, &whose, &mut endpoints, reader);
+        });
+    }
+    findings.http_endpoints = endpoints;
+}
+
+fn resource_file(path: &Path, findings: &mut Findings, mut read: impl FnMut(&Node, &mut Reader<'_>)) {
     let Some(original) = text_of(path, Gravity::Mistake, findings) else { return };
     let verbatim = expand::Expanded::verbatim(&original);
     let mut reader = Reader::new(path, &original, &verbatim, Gravity::Mistake);
     match tree::parse(&original) {
         Err(error) => reader.note(error.offset.unwrap_or(0), Gravity::Mistake, error.message),
-        Ok(documents) => {
-            documents.iter().for_each(|document| resources::read(document, app, &mut reader));
-        }
+        Ok(documents) => documents.iter().for_each(|document| read(document, &mut reader)),
     }
     findings.problems.append(&mut reader.problems);
+}
+
+/// `spec.metadata` of a component: names in lower case, as they match in any.
+fn metadata(node: Option<&Node>, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let Some(node) = node else { return BTreeMap::new() };
+    let items = reader.items(node, "spec.metadata");
+    let pairs = items.iter().filter_map(|item| {
+        let mut fields = reader.fields(item, "spec.metadata[]").map(Fields::in_any_case)?;
+        let name = fields.take("name").and_then(|node| reader.text(node, "spec.metadata[].name"))?;
+        let value = fields.take("value").and_then(|node| reader.text(node, "spec.metadata[].value"));
+        Some((name.to_lowercase(), value.unwrap_or_default()))
+    });
+    pairs.collect()
 }
 
 /// A file's text; what stands in the way is noted.

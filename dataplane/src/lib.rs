@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod external;
 pub mod http1;
 pub mod listen;
 pub mod log;

@@ -23,6 +23,8 @@ fn generate() -> String {
             ".outrigger.control.v1.AppChannel",
             ".outrigger.control.v1.Api",
             ".outrigger.control.v1.IdentityMaterial",
+            ".outrigger.control.v1.HttpEndpoint",
+            ".outrigger.control.v1.Header",
         ])
         .compile_fds(compiler.file_descriptor_set())
         .unwrap();

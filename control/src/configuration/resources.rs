@@ -1,23 +1,49 @@
 //! Resource files (`--resources-path`): which kinds there are, and the shape of those that matter to invocation
 //! (spec/resolution 3.1, 7.1.1, 8.3).
 
-use super::Gravity;
 use super::reader::{Fields, Reader};
+use super::secrets::{self, Secrets};
 use super::tree::{Node, Value};
+use super::{Gravity, endpoints};
 use crate::cli::values::GoDuration;
+use proto::snapshot::HttpEndpoints;
+use std::sync::Arc;
 
 const API_VERSION: &str = "dapr.io/v1alpha1";
 
-/// Judges one document of a resource file. `app` is the own app id, if the resources' scopes are to be looked at.
-pub(super) fn read(document: &Node, app: Option<&str>, reader: &mut Reader<'_>) {
+/// Whose resources they are, and what they may refer to.
+pub(super) struct Whose<'a> {
+    /// The own app id, if scopes are to be looked at.
+    pub(super) app: Option<&'a str>,
+    /// The own namespace; empty where resources of all namespaces count.
+    pub(super) namespace: &'a str,
+    pub(super) secrets: &'a Secrets<'a>,
+}
+
+/// The first look at a document: what others refer to.
+pub(super) fn read_store(
+    document: &Node,
+    whose: &Whose<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<secrets::Found> {
+    let mut fields = reader.fields(document, "the document")?.in_any_case();
+    let kind = fields.take("kind").and_then(|node| reader.text(node, "kind"))?;
+    let named = Named::of(&mut fields, whose, reader);
+    if kind != "Component" || !named.in_scope {
+        return None;
+    }
+    secrets::read(named.name, fields.take("spec")?, reader)
+}
+
+/// Judges one document of a resource file, and takes over what is used of it.
+pub(super) fn read(document: &Node, whose: &Whose<'_>, into: &mut HttpEndpoints, reader: &mut Reader<'_>) {
     let Some(fields) = reader.fields(document, "the document") else { return };
     let mut fields = fields.in_any_case();
     let Some(kind) = fields.take("kind") else {
         return reader.mistake(document, "no kind; expected a resource such as kind: Resiliency");
     };
     let kind = reader.text(kind, "kind").unwrap_or_default();
-    let name = name(&mut fields, reader);
-    let in_scope = in_scope(&mut fields, app, reader);
+    let Named { name, in_scope } = Named::of(&mut fields, whose, reader);
     match kind.as_str() {
         "Configuration" => reader.mistake(
             document,
@@ -32,13 +58,17 @@ pub(super) fn read(document: &Node, app: Option<&str>, reader: &mut Reader<'_>) 
             }
         }
         "HTTPEndpoint" => {
-            known(document, fields, http_endpoint, reader);
-            if in_scope {
-                let message =
-                    format!("HTTPEndpoint {name:?} is not used yet; calls to it find no app of that name");
-                reader.note(document.offset, Gravity::Note, message);
+            let auth = fields.take("auth");
+            let mut endpoint = None;
+            let judge = |spec: &Node, reader: &mut Reader<'_>| {
+                endpoint = endpoints::read(spec, auth, whose.secrets, reader);
+            };
+            known(document, fields, judge, reader);
+            if let Some(endpoint) = endpoint.filter(|_| in_scope) {
+                add(document, name, endpoint, into, reader);
             }
         }
+        "Component" if secrets::is_store(&mut fields, reader) => {}
         _ if in_scope => {
             let message = format!("{kind} {name:?} belongs to another building block and is not used");
             reader.note(document.offset, Gravity::Note, message);
@@ -47,10 +77,46 @@ pub(super) fn read(document: &Node, app: Option<&str>, reader: &mut Reader<'_>) 
     }
 }
 
-fn name(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> String {
-    let metadata = fields.take("metadata").and_then(|node| reader.fields(node, "metadata"));
-    let name = metadata.and_then(|fields| fields.in_any_case().take("name"));
-    name.and_then(|node| reader.text(node, "metadata.name")).unwrap_or_default()
+fn add(
+    document: &Node,
+    name: String,
+    endpoint: proto::snapshot::HttpEndpoint,
+    into: &mut HttpEndpoints,
+    reader: &mut Reader<'_>,
+) {
+    if name.is_empty() || name.contains(['/', '%']) {
+        return reader.mistake(
+            document,
+            format!("an HTTPEndpoint named {name:?} cannot be called; name it in metadata.name"),
+        );
+    }
+    if into.contains_key(&name) {
+        return reader.mistake(
+            document,
+            format!("duplicate definition of HTTPEndpoint name {name:?}; the first one counts"),
+        );
+    }
+    into.insert(name, Arc::new(endpoint));
+}
+
+/// A resource's name, and whether it is meant for this app.
+struct Named {
+    name: String,
+    in_scope: bool,
+}
+
+impl Named {
+    fn of(fields: &mut Fields<'_>, whose: &Whose<'_>, reader: &mut Reader<'_>) -> Named {
+        let metadata = fields.take("metadata").and_then(|node| reader.fields(node, "metadata"));
+        let mut metadata = metadata.map(Fields::in_any_case);
+        let mut text = |name: &'static str| {
+            let node = metadata.as_mut().and_then(|fields| fields.take(name));
+            node.and_then(|node| reader.text(node, name)).unwrap_or_default()
+        };
+        let (name, namespace) = (text("name"), text("namespace"));
+        let here = namespace.is_empty() || whose.namespace.is_empty() || namespace == whose.namespace;
+        Named { name, in_scope: here && in_scope(fields, whose.app, reader) }
+    }
 }
 
 fn in_scope(fields: &mut Fields<'_>, app: Option<&str>, reader: &mut Reader<'_>) -> bool {
@@ -82,7 +148,7 @@ fn known(
         Some(node) => spec(node, reader),
         None => reader.mistake(document, "no spec"),
     }
-    fields.accept(&["auth", "status"]);
+    fields.accept(&["auth", "status", "scopes", "metadata"]);
     fields.finish(reader);
 }
 
@@ -187,24 +253,5 @@ fn target(node: &Node, context: &str, reader: &mut Reader<'_>) {
     let Some(fields) = reader.fields(node, context) else { return };
     let mut fields = fields.in_any_case();
     fields.accept(&["timeout", "retry", "circuitBreaker", "circuitBreakerCacheSize"]);
-    fields.finish(reader);
-}
-
-fn http_endpoint(spec: &Node, reader: &mut Reader<'_>) {
-    let Some(fields) = reader.fields(spec, "spec") else { return };
-    let mut fields = fields.in_any_case();
-    match fields.take("baseUrl") {
-        None => reader.mistake(spec, "spec needs baseUrl"),
-        Some(node) => {
-            let url = reader.text(node, "spec.baseUrl").unwrap_or_default();
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                reader.mistake(
-                    node,
-                    format!("spec.baseUrl is {url:?}; expected a URL with http:// or https://"),
-                );
-            }
-        }
-    }
-    fields.accept(&["headers", "clientTLS"]);
     fields.finish(reader);
 }

@@ -23,8 +23,9 @@ pub use usage::Usage;
 pub(crate) use own_identity::warning as identity_warning;
 
 use crate::channel::{self, Planes};
+use crate::configuration::{self, Findings, Strictness};
 use crate::identity::{Renewer, Standing};
-use crate::settings::{CONTROL_SOCKET, Log, STATUS_SOCKET, Settings};
+use crate::settings::{CONTROL_SOCKET, Log, Mode, STATUS_SOCKET, Settings};
 use crate::supervisor::Voice;
 use crate::{exporter, status};
 use proto::log::Level;
@@ -101,6 +102,19 @@ async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result
     Ok(house)
 }
 
+/// The resources, read again: they hold secrets, which are not stored with the settings.
+fn resources(settings: &Settings) -> Findings {
+    let strictness = match settings.mode {
+        Mode::Run => Strictness::Strict,
+        Mode::Daprd => Strictness::Lenient,
+    };
+    let app_id = settings.app_id.clone();
+    configuration::read(&[], &settings.resource_dirs, strictness, &|name| match name {
+        "APP_ID" => Some(app_id.clone()),
+        name => std::env::var(name).ok(),
+    })
+}
+
 /// Where others come in.
 struct Doors {
     planes: UnixListener,
@@ -142,7 +156,9 @@ impl House {
         voice: Arc<Voice>,
         standing: Option<watch::Receiver<Standing>>,
     ) -> House {
-        let mut first = picture::first(&settings, |name| std::env::var(name).ok());
+        let resources = resources(&settings);
+        let endpoints = resources.http_endpoints.clone();
+        let mut first = picture::first(&settings, endpoints, |name| std::env::var(name).ok());
         first.identity = standing.as_ref().map(|standing| Arc::clone(&standing.borrow().material));
         let picture = Arc::new(Picture::new(first));
         let (resolver, troubles) = ways::of(&settings);
@@ -159,6 +175,7 @@ impl House {
             settings,
         };
         troubles.into_iter().for_each(|trouble| house.trouble(trouble));
+        resources.news(&house.settings.warnings).into_iter().for_each(|trouble| house.trouble(trouble));
         house
     }
 

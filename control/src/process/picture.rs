@@ -4,7 +4,8 @@ use crate::settings::{ApiRule, App, Protocol, Settings};
 use proto::api::cors::Origins;
 use proto::api::rules::{Rule, Rules};
 use proto::snapshot::{
-    Api, ApiLogging, AppAddress, AppChannel, AppProtocol, HealthProbe, Limits, Snapshot, Workload,
+    Api, ApiLogging, AppAddress, AppChannel, AppProtocol, HealthProbe, HttpEndpoints, Limits, Snapshot,
+    Workload,
 };
 use proto::trace::sampler::Sampler;
 use std::sync::Arc;
@@ -59,8 +60,13 @@ impl Picture {
     }
 }
 
-/// What the settings say, with the tokens that only the environment holds. The identity comes later.
-pub(super) fn first(settings: &Settings, variable: impl Fn(&str) -> Option<String>) -> Snapshot {
+/// What the settings say, with what is secret and so not among them: tokens from the environment, endpoints from the
+/// resource files. The identity comes later.
+pub(super) fn first(
+    settings: &Settings,
+    endpoints: HttpEndpoints,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Snapshot {
     let token = |name: &str| variable(name).filter(|token| !token.is_empty());
     Snapshot {
         version: 1,
@@ -68,6 +74,7 @@ pub(super) fn first(settings: &Settings, variable: impl Fn(&str) -> Option<Strin
         app: settings.app.as_ref().map(|app| Arc::new(app_channel(app, token("APP_API_TOKEN")))),
         api: Arc::new(api(settings, token("DAPR_API_TOKEN"))),
         limits: Arc::new(limits(settings)),
+        http_endpoints: Arc::new(endpoints),
         ..Snapshot::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::shard::{Shard, View};
 use proto::invoke::quote;
-use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe};
+use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe, HttpEndpoints};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ pub(super) fn show(shard: &Shard, view: &View) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     put(&mut out, &format!(",\"runtimeVersion\":\"{version}\",\"extended\":"));
     extended(&mut out, shard, version);
+    endpoints(&mut out, &view.snapshot.http_endpoints);
     match &view.snapshot.app {
         Some(channel) => app(&mut out, channel),
         None => put(
@@ -45,6 +46,20 @@ fn extended(out: &mut Vec<u8>, shard: &Shard, version: &str) {
         quote::json(out, value);
     }
     out.push(b'}');
+}
+
+fn endpoints(out: &mut Vec<u8>, endpoints: &HttpEndpoints) {
+    let mut before = ",\"httpEndpoints\":[";
+    for name in endpoints.keys() {
+        put(out, before);
+        put(out, "{\"name\":");
+        quote::json(out, name);
+        out.push(b'}');
+        before = ",";
+    }
+    if !endpoints.is_empty() {
+        out.push(b']');
+    }
 }
 
 fn app(out: &mut Vec<u8>, channel: &AppChannel) {

@@ -11,10 +11,11 @@ mod question;
 mod slots;
 mod text;
 
+pub(crate) use crate::http1::client::system_text;
 pub use gate::Gate;
 pub(crate) use question::ask;
 pub use slots::Slots;
-pub(crate) use text::{Asked, answer_failure, system_text};
+pub(crate) use text::{Asked, answer_failure};
 
 use crate::http1::client::{Answer, Connection};
 use crate::http1::sink::Sink;

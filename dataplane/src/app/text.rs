@@ -1,7 +1,7 @@
 //! What a failed exchange with the app is called. The front of each text is daprd's; the network's part is our own
 //! where Go's wording would not help anybody (vectors errors/app-down/…, response-failures/…).
 
-use crate::http1::client::NoAnswer;
+use crate::http1::client::{NoAnswer, system_text};
 use proto::envelope::OpenError;
 use proto::http1::framing::BodyError;
 use proto::http1::refusal::HeadError;
@@ -9,12 +9,14 @@ use proto::invoke::failure::{Failure, Kind};
 use std::fmt::Display;
 use std::io;
 
-/// The request that was put to the app, for messages: `Get "http://127.0.0.1:3000/pay?x=1": …`.
+/// The request that was put to a server, for messages: `Get "http://127.0.0.1:3000/pay?x=1": …`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// The verb.
     pub(crate) verb: &'a str,
-    /// `host:port` of the app.
+    /// `host:port` of the server.
     pub(crate) host: &'a str,
     /// The normalised method.
     pub(crate) method: &'a str,
@@ -30,8 +32,9 @@ impl Asked<'_> {
         Failure::new(
             kind,
             format!(
-                "{first}{} \"http://{}/{method}{question}{}\": {why}",
+                "{first}{} \"{}://{}/{method}{question}{}\": {why}",
                 rest.to_lowercase(),
+                self.scheme,
                 self.host,
                 self.query
             ),
@@ -47,6 +50,16 @@ impl Asked<'_> {
     /// No connection.
     pub(crate) fn unreachable(&self, error: &io::Error) -> Failure {
         self.failed(Kind::AppUnreachable, format_args!("dial tcp {}: connect: {}", self.host, system(error)))
+    }
+
+    /// No connection, as `why` says.
+    pub(crate) fn not_connected(&self, why: impl Display) -> Failure {
+        self.failed(Kind::AppUnreachable, why)
+    }
+
+    /// A redirect that leads nowhere, as `why` says.
+    pub(crate) fn not_followed(&self, why: impl Display) -> Failure {
+        self.failed(Kind::AppAnswer, why)
     }
 
     /// An answer head that is none.
@@ -94,18 +107,12 @@ fn system(error: &io::Error) -> String {
     system_text(&error.to_string())
 }
 
-/// Rust's text of a system error as Go writes it: `Connection refused (os error 111)` is `connection refused`.
-pub(crate) fn system_text(text: &str) -> String {
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'_> = Asked { verb: "GET", host: "127.0.0.1:3000", method: "/x", query: "q=1" };
+    const ASKED: Asked<'_> =
+        Asked { scheme: "http", verb: "GET", host: "127.0.0.1:3000", method: "/x", query: "q=1" };
 
     #[test]
     fn a_refused_connection_reads_as_at_daprd() {

@@ -1,8 +1,10 @@
-//! A connection to the local app, as the client of one request after the other.
+//! A connection to a server, the local app or one outside the mesh, as the client of one request after the other.
 
+use super::sealed::{NoSession, Sealed, handshake};
 use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
 use crate::rt::{self, Address, Segment, Stream, Tick, Writer};
+use crate::tls::Session;
 use proto::http1::framing::{Framing, Incoming};
 use std::io;
 use std::time::Duration;
@@ -10,11 +12,13 @@ use std::time::Duration;
 /// Interim answers that are swallowed before one answer, as in Go.
 const MOST_INTERIM: usize = 5;
 
-/// A connection to an app.
+/// A connection to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     source: Source,
     writer: Writer,
+    /// TLS, where it is spoken.
+    sealed: Option<Sealed>,
     /// The response head of the present exchange.
     head: Vec<u8>,
     /// It carried a request before.
@@ -24,9 +28,28 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects.
     pub(crate) async fn open(to: &Address, by: Tick) -> io::Result<Connection> {
-        let stream: Stream = rt::connect(to, by).await?;
+        Ok(Connection::plain(rt::connect(to, by).await?))
+    }
+
+    /// A fresh connection, in the clear.
+    pub(crate) fn plain(stream: Stream) -> Connection {
         let (reader, writer) = stream.split();
-        Ok(Connection { source: Source::new(reader), writer, head: Vec::new(), reused: false })
+        Connection { source: Source::new(reader), writer, sealed: None, head: Vec::new(), reused: false }
+    }
+
+    /// Speaks TLS on a fresh connection.
+    ///
+    /// # Errors
+    /// The handshake fails, or is not finished in time.
+    pub(crate) async fn secure(
+        mut stream: Stream,
+        session: Session,
+        by: Tick,
+    ) -> Result<Connection, NoSession> {
+        let (sealed, plain) = handshake(&mut stream, session, by).await?;
+        let (reader, writer) = stream.split();
+        let source = Source::sealed(reader, sealed.clone(), plain);
+        Ok(Connection { source, writer, sealed: Some(sealed), head: Vec::new(), reused: false })
     }
 
     /// Fit for another request: nothing came unasked, no end, no error.
@@ -38,7 +61,7 @@ impl Connection {
     pub(crate) fn exchange(&mut self) -> (Sink<'_>, Answer<'_>) {
         let answer =
             Answer { source: &mut self.source, head: &mut self.head, incoming: Incoming::new(Framing::None) };
-        (Sink::new(&mut self.writer), answer)
+        (Sink::under(&mut self.writer, self.sealed.clone()), answer)
     }
 
     /// Closes a connection in the middle of an exchange: the app sees that the request is void.
@@ -138,4 +161,11 @@ impl From<NoHead> for NoAnswer {
             NoHead::Io(error) => NoAnswer::Io(error),
         }
     }
+}
+
+/// Rust's text of a system error as Go writes it: `Connection refused (os error 111)` is `connection refused`.
+pub(crate) fn system_text(text: &str) -> String {
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

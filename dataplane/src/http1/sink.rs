@@ -1,6 +1,7 @@
 //! The sending half of a connection while one message is written: head and body go out together where they are
 //! ready together.
 
+use super::sealed::Sealed;
 use crate::rt::{self, Segment, Segments, SendError, Writer};
 use proto::http1::framing::{BodyError, Framing, Outgoing};
 use proto::http1::head::Version;
@@ -23,6 +24,8 @@ pub(crate) struct Sink<'c> {
     state: State,
     /// The client speaks HTTP/1.0, and is answered in it.
     old: bool,
+    /// TLS, where it is spoken.
+    sealed: Option<Sealed>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,12 @@ enum State {
 
 impl<'c> Sink<'c> {
     pub(crate) fn new(writer: &'c mut Writer) -> Sink<'c> {
-        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head, old: false }
+        Sink::under(writer, None)
+    }
+
+    /// The same under TLS, where it is spoken.
+    pub(crate) fn under(writer: &'c mut Writer, sealed: Option<Sealed>) -> Sink<'c> {
+        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head, old: false, sealed }
     }
 
     /// Answers are written for a client of that version.
@@ -142,7 +150,11 @@ impl<'c> Sink<'c> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.writer.send(std::mem::take(&mut self.pending)).await
+        let pending = std::mem::take(&mut self.pending);
+        match &self.sealed {
+            None => self.writer.send(pending).await,
+            Some(sealed) => self.writer.send(sealed.seal(&pending)?).await,
+        }
     }
 
     /// Waits until the receiver has taken what was sent: before anything is received that would have to be kept.

@@ -1,5 +1,6 @@
 //! The receiving half of a connection: heads are copied out, bodies leave as the chunks they came in.
 
+use super::sealed::Sealed;
 use crate::rt::{self, Chunk, Reader, RecvError, Segment, Tick};
 use proto::http1::framing::{BodyError, Incoming};
 use std::fmt;
@@ -14,6 +15,8 @@ pub(crate) struct Source {
     reader: Reader,
     rest: Rest,
     ended: bool,
+    /// TLS, where it is spoken.
+    sealed: Option<Sealed>,
 }
 
 /// Received bytes that wait for their consumer.
@@ -63,7 +66,13 @@ impl fmt::Display for NoBody {
 
 impl Source {
     pub(crate) fn new(reader: Reader) -> Source {
-        Source { reader, rest: Rest::Empty, ended: false }
+        Source { reader, rest: Rest::Empty, ended: false, sealed: None }
+    }
+
+    /// The same under TLS; `plain` came with the handshake.
+    pub(crate) fn sealed(reader: Reader, sealed: Sealed, plain: Vec<u8>) -> Source {
+        let rest = if plain.is_empty() { Rest::Empty } else { Rest::Own { bytes: plain, at: 0 } };
+        Source { reader, rest, ended: false, sealed: Some(sealed) }
     }
 
     /// Nothing unused was received, and the connection shows neither end nor error.
@@ -160,11 +169,37 @@ impl Source {
         if self.ended {
             return Ok(false);
         }
-        match self.reader.recv(by).await? {
-            Some(chunk) => self.rest = Rest::Chunk(chunk),
-            None => self.ended = true,
+        loop {
+            let chunk = self.reader.recv(by).await?;
+            match (chunk, &self.sealed) {
+                (Some(chunk), None) => self.rest = Rest::Chunk(chunk),
+                (None, None) => self.ended = true,
+                (chunk, Some(_)) => self.open(chunk)?,
+            }
+            if self.ended || !self.rest.is_empty() {
+                return Ok(!self.rest.is_empty());
+            }
         }
-        Ok(!self.ended)
+    }
+
+    /// What arrived under TLS. An end that TLS did not announce is a cut.
+    fn open(&mut self, chunk: Option<Chunk>) -> Result<(), RecvError> {
+        let Some(sealed) = &self.sealed else { return Ok(()) };
+        let Some(mut chunk) = chunk else {
+            self.ended = true;
+            let announced = sealed.is_closed();
+            return if announced {
+                Ok(())
+            } else {
+                Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
+            };
+        };
+        let plain = sealed.open(&mut chunk)?;
+        self.ended = sealed.is_closed();
+        if !plain.is_empty() {
+            self.rest.keep(&plain);
+        }
+        Ok(())
     }
 
     /// Watches the connection while somebody else is at work: ready with the error when it failed. What comes meanwhile
@@ -173,6 +208,11 @@ impl Source {
         self.release();
         while !self.ended && self.rest.bytes().len() < MOST_AHEAD {
             match ready!(self.reader.poll_recv(cx)) {
+                Ok(chunk) if self.sealed.is_some() => {
+                    if let Err(RecvError::Io(error)) = self.open(chunk) {
+                        return Poll::Ready(error);
+                    }
+                }
                 Ok(Some(chunk)) => self.rest.keep(&chunk),
                 Ok(None) => self.ended = true,
                 Err(RecvError::Io(error)) => return Poll::Ready(error),

@@ -14,6 +14,8 @@ pub enum Level {
     PeerConnections,
     /// Connections to the local app, idle ones too.
     AppConnections,
+    /// Connections to servers outside the mesh, idle ones too.
+    ExternalConnections,
     /// Calls that wait for a slot of the app.
     WaitingForApp,
     /// Bytes kept for retries.
@@ -21,11 +23,12 @@ pub enum Level {
 }
 
 impl Level {
-    pub(super) const ALL: [Level; 6] = [
+    pub(super) const ALL: [Level; 7] = [
         Level::Calls,
         Level::ClientConnections,
         Level::PeerConnections,
         Level::AppConnections,
+        Level::ExternalConnections,
         Level::WaitingForApp,
         Level::ReplayBytes,
     ];
@@ -36,6 +39,9 @@ impl Level {
             Level::ClientConnections => ("outrigger_client_connections", "client connections"),
             Level::PeerConnections => ("outrigger_peer_connections", "peer connections"),
             Level::AppConnections => ("outrigger_app_connections", "app connections"),
+            Level::ExternalConnections => {
+                ("outrigger_external_connections", "connections to servers outside the mesh")
+            }
             Level::WaitingForApp => ("outrigger_calls_waiting_for_app", "calls waiting for the app"),
             Level::ReplayBytes => ("outrigger_replay_bytes", "bytes kept for retries"),
         }

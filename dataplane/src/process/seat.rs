@@ -178,13 +178,14 @@ async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving, workers: 
     log::debug(RUNTIME, format_args!("connection of a peer ended: {end}"));
 }
 
-/// Closes app connections that nobody uses.
+/// Closes connections to the app and to external servers that nobody uses.
 async fn sweep(shard: Rc<Shard>) {
     loop {
         rt::sleep_until(rt::now() + Duration::from_secs(10)).await;
         if let Some(app) = &shard.view().app {
             app.sweep(rt::now());
         }
+        shard.external.sweep(rt::now());
     }
 }
 

@@ -1,10 +1,10 @@
 //! The story of a request: from the local client to the app it names, and back.
 
 use super::attempt::{self, Failed};
-use super::own;
 use super::replay::Replay;
 use super::respond::{self, asked, date};
 use super::steps::{Step, Steps};
+use super::{external, own};
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::Record;
@@ -89,8 +89,15 @@ async fn story<'p>(
     *id = address.id.clone();
     let destination = target::destination(&address.id)?;
     let method = method::normalise(&address.method)?;
-    let target = client.target(&address.id, &destination)?;
     refuse_oversized(body)?;
+    let app = match destination {
+        Destination::App { app_id, namespace } if !external::is_named(client, app_id) => (app_id, namespace),
+        outside => {
+            let what = (&*method, &address);
+            return Box::pin(external::call(client, &outside, what, body, answer, record)).await;
+        }
+    };
+    let target = client.target(&address.id, app);
     let mut out = Outgoing::new(client, target, &method, address.query, address.form);
     let told = match Permit::for_own_app(&client.view.snapshot.workload, &out.target.app) {
         Some(permit) => own::call(&out, permit, body, answer).await,
@@ -220,30 +227,26 @@ pub(super) async fn present<T, E: From<Failure>>(
 
 /// A client's request and what the sidecar knew when it came.
 pub(super) struct Client<'c> {
-    shard: &'c Rc<Shard>,
-    view: Rc<View>,
-    request: &'c Request<'c, 'c>,
+    pub(super) shard: &'c Rc<Shard>,
+    pub(super) view: Rc<View>,
+    pub(super) request: &'c Request<'c, 'c>,
     lines: &'c Lines<'c>,
     keep: &'c Cell<bool>,
-    steps: Steps,
+    pub(super) steps: Steps,
     baggage: Option<Vec<u8>>,
 }
 
 impl Client<'_> {
     /// The app behind the address.
-    fn target(&self, id: &str, destination: &Destination<'_>) -> Result<Rc<Target>, Failure> {
-        let Destination::App { app_id, namespace } = destination else {
-            let text = "calls to http:// and https:// addresses are not served yet";
-            return Err(Failure::new(Kind::InvalidTarget, text));
-        };
+    fn target(&self, id: &str, (app_id, namespace): (&str, Option<&str>)) -> Rc<Target> {
         let own = &self.view.snapshot.workload.namespace;
-        Ok(self.shard.target(id, &self.view, || AppRef {
-            app_id: (*app_id).into(),
+        self.shard.target(id, &self.view, || AppRef {
+            app_id: app_id.into(),
             namespace: namespace.unwrap_or(own).into(),
-        }))
+        })
     }
 
-    fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
         let asked =
             asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date, &self.baggage);
         Asked { extra: self.lines, ..asked }

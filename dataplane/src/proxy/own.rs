@@ -3,20 +3,18 @@
 use super::attempt::body_failure;
 use super::hop::both;
 use super::outbound::Outgoing;
+use super::relay::{Relay, upload};
 use super::replay::Replay;
 use super::steps::Step;
 use super::to_app::{AppRequest, Rooted, Unanswered};
 use crate::app::{self, App, Asked, Exchange, Forwarding};
-use crate::http1::client::Answer;
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::{AppCall, Event};
 use crate::rt::Tick;
 use proto::http1::framing::Framing;
-use proto::http1::head::Slots;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_client};
-use proto::invoke::headers::client::{self, from_app};
 use proto::policy::acl::Permit;
 use std::pin::pin;
 use std::time::Instant;
@@ -42,7 +40,13 @@ pub(super) async fn call(
         let piece = body.piece(Tick::NEVER).await.map_err(|e| body_failure(&e))?;
         replay.first(&out.shard.metrics, piece);
     }
-    let asked = Asked { verb: out.request.method, host: app.host(), method: out.method, query: out.query };
+    let asked = Asked {
+        scheme: "http",
+        verb: out.request.method,
+        host: app.host(),
+        method: out.method,
+        query: out.query,
+    };
     let (first, ended) = (replay.unsent(), body.is_done());
     let max_head = out.view.snapshot.limits.max_head;
     let request = AppRequest { head: &head, framing, asked, first, ended, max_head };
@@ -118,83 +122,15 @@ async fn once(
         let Some((mut sink, mut from)) = exchange.halves() else { return Ok(()) };
         request.write(&mut sink)?;
         let _ = sink.flush().await; // the answer, or its absence, tells what is wrong
-        let mut upload = pin!(upload(out, body, &mut sink));
+        let mut upload = pin!(upload(&out.status, body, &mut sink));
         let mut uploaded = false;
         both(pin!(request.head(&mut from, reused)), upload.as_mut(), &mut uploaded).await?;
         out.steps.done(Step::Answered, began.elapsed().as_micros());
-        let mut relay = Relay { out, request, from: &mut from, answer };
+        let limit = out.view.snapshot.limits.max_body;
+        let (asked, status) = (out.asked(), &out.status);
+        let mut relay = Relay { asked, status, limit, request, from: &mut from, answer };
         both(pin!(relay.run()), upload.as_mut(), &mut uploaded).await?
     };
     exchange.complete(keeps_alive && body.is_done());
     Ok(())
-}
-
-/// Sends the rest of the body, then watches the client. Ends only with the client's failure.
-async fn upload(out: &Outgoing<'_>, body: &mut Body<'_>, sink: &mut Sink<'_>) -> Result<(), Unanswered> {
-    while !sink.is_done() && sink.room(|| body.release()).await.is_ok() {
-        let piece = body.piece(Tick::NEVER).await.map_err(|e| body_failure(&e))?;
-        let written = match piece {
-            Some(piece) => sink.push_segment(piece),
-            None => Ok(()),
-        };
-        let written = written.and_then(|()| if body.is_done() { sink.finish() } else { Ok(()) });
-        if written.is_err() || sink.flush().await.is_err() {
-            break;
-        }
-    }
-    Err(Unanswered::Failed(super::attempt::client_left(&out.status, body).await))
-}
-
-/// The app's answer on its way to the client.
-struct Relay<'r, 'o, 'a, 's> {
-    out: &'r Outgoing<'o>,
-    request: &'r AppRequest<'r>,
-    from: &'r mut Answer<'a>,
-    answer: &'r mut Sink<'s>,
-}
-
-impl Relay<'_, '_, '_, '_> {
-    /// Head, body, end. Tells whether the app's connection may be used again.
-    async fn run(&mut self) -> Result<bool, Unanswered> {
-        let (keeps_alive, framing) = self.head()?;
-        self.from.begin_body(framing);
-        self.answer.flush().await.map_err(|e| gone(&e))?;
-        while !self.from.is_done() {
-            self.answer.room(|| self.from.release()).await.map_err(|e| gone(&e))?;
-            let piece = self.from.piece(Tick::NEVER).await;
-            let piece = piece.map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
-            let Some(piece) = piece else { break };
-            self.limit(self.answer.body_bytes() + piece.len() as u64)?;
-            self.answer.push_segment(piece).map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
-            self.answer.flush().await.map_err(|e| gone(&e))?;
-        }
-        self.answer.finish().map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
-        self.answer.flush().await.map_err(|e| gone(&e))?;
-        Ok(keeps_alive && framing != Framing::UntilClose)
-    }
-
-    fn head(&mut self) -> Result<(bool, Framing), Unanswered> {
-        let mut slots = Slots::new();
-        let response = self.request.parse(self.from.head_bytes(), &mut slots)?;
-        let asked = self.out.asked();
-        let told = response.declared_length().map_or(client::Body::Unknown, client::Body::Declared);
-        if let client::Body::Declared(length) = told {
-            self.limit(length)?;
-        }
-        let framing = from_app(self.answer.head(), &response, &asked, told);
-        self.answer.begin(framing);
-        self.out.status.set(response.status);
-        Ok((response.keeps_alive(), response.framing(asked.head)))
-    }
-
-    fn limit(&self, length: u64) -> Result<(), Failure> {
-        match self.out.view.snapshot.limits.max_body {
-            Some(limit) if length > limit => Err(self.request.asked.too_large(limit)),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn gone(error: &crate::rt::SendError) -> Failure {
-    Failure::new(Kind::ClientGone, error.to_string())
 }

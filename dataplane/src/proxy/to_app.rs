@@ -50,6 +50,14 @@ pub(super) enum Unanswered {
     Failed(Failure),
 }
 
+impl Unanswered {
+    /// What the client is told.
+    pub(super) fn into_failure(self) -> Failure {
+        let (Unanswered::Stale(failure) | Unanswered::Failed(failure)) = self;
+        failure
+    }
+}
+
 impl From<Failure> for Unanswered {
     fn from(failure: Failure) -> Unanswered {
         Unanswered::Failed(failure)

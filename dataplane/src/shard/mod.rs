@@ -7,6 +7,7 @@ pub(crate) mod signal;
 pub(crate) mod target;
 
 use crate::app::{App, Gate, Slots};
+use crate::external::External;
 use crate::log;
 use crate::mesh::{Mesh, MeshLimits};
 use crate::metrics::{Metrics, Registry};
@@ -81,6 +82,8 @@ pub struct Shard {
     pub(crate) metrics: Rc<Metrics>,
     /// Connections to other sidecars.
     pub(crate) mesh: Mesh,
+    /// Connections to servers outside the mesh.
+    pub(crate) external: External,
     /// Write a line for each step of each call.
     pub(crate) trace_steps: bool,
     names: Box<dyn Names>,
@@ -108,6 +111,7 @@ impl Shard {
         let view = View { snapshot: Arc::default(), identity: None, app: None };
         Rc::new(Shard {
             common,
+            external: External::new(metrics.clone()),
             metrics,
             mesh: Mesh::new(MeshLimits::default()),
             trace_steps,
@@ -133,6 +137,9 @@ impl Shard {
         let before = self.view();
         if before.snapshot.workload != snapshot.workload {
             self.targets.clear();
+        }
+        if !Arc::ptr_eq(&before.snapshot.http_endpoints, &snapshot.http_endpoints) {
+            self.external.forget();
         }
         let app = match (&before.app, &snapshot.app) {
             (Some(app), Some(channel)) if app.channel() == channel => Some(app.clone()),

@@ -123,7 +123,7 @@ fn client_config(
 }
 
 /// ring's algorithms with AES-128-GCM first, as Go offers them: the strongest of them is not worth its cost here.
-fn provider() -> &'static Arc<CryptoProvider> {
+pub(super) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         let cipher_suites = vec![

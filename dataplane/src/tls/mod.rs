@@ -9,10 +9,13 @@
 //!       └──────────any error───────────┴──────────► Failed (the alert is in `out`)
 //! ```
 //!
+//! Servers outside the mesh are judged by their name and a [`Trust`], as in the web.
+//!
 //! A [`PeerIdentity`] is made in one place, by the verifier after the chain has been checked, and is shown only once
 //! the handshake has proven that the peer holds the key.
 
 mod error;
+mod external;
 mod identity;
 mod records;
 mod session;
@@ -22,6 +25,7 @@ mod verify;
 pub(crate) mod tests;
 
 pub use error::{IdentityError, Rejection, TlsError};
+pub use external::Trust;
 pub use identity::Identity;
 pub use session::Session;
 pub use verify::PeerIdentity;

@@ -1,6 +1,7 @@
 //! One TLS session: bytes in, plaintext and bytes to send out.
 
 use super::error::TlsError;
+use super::external::Trust;
 use super::identity::{ALPN, Identity};
 use super::records::{Progress, Records, Sealing};
 use super::verify::{PeerIdentity, Verifier};
@@ -28,7 +29,8 @@ enum State {
 /// A session in either role. It starts silent: a client's first `open` with an empty chunk makes its ClientHello.
 pub struct Session {
     records: Records,
-    verifier: Arc<Verifier>,
+    /// Who judges the peer's identity; `None` towards servers outside the mesh, which rustls judges by their name.
+    verifier: Option<Arc<Verifier>>,
     state: State,
     peer: Option<PeerIdentity>,
     /// The beginning of a record whose end has not arrived. Empty, and without memory, between whole records.
@@ -51,7 +53,7 @@ impl Session {
         let config = identity.client_config(Arc::clone(&verifier));
         let name = ServerName::IpAddress(address.ip().into());
         let connection = UnbufferedClientConnection::new(config, name).map_err(|e| protocol(&e))?;
-        Ok(Session::new(Records::Client(connection), verifier))
+        Ok(Session::new(Records::Client(connection), Some(verifier)))
     }
 
     /// The callee's end: the caller must present a certificate, and any workload under the trust anchors may.
@@ -59,10 +61,18 @@ impl Session {
         let verifier = identity.verifier(None);
         let config = identity.server_config(Arc::clone(&verifier)).map_err(|e| protocol(&e))?;
         let connection = UnbufferedServerConnection::new(config).map_err(|e| protocol(&e))?;
-        Ok(Session::new(Records::Server(connection), verifier))
+        Ok(Session::new(Records::Server(connection), Some(verifier)))
     }
 
-    fn new(records: Records, verifier: Arc<Verifier>) -> Session {
+    /// The client's end of a connection to `host` outside the mesh: the server must prove its name to `trust`.
+    pub fn external(trust: &Trust, host: &str) -> Result<Session, TlsError> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| TlsError::Protocol(format!("{host:?} cannot be the name of a server")))?;
+        let connection = UnbufferedClientConnection::new(trust.config(), name).map_err(|e| protocol(&e))?;
+        Ok(Session::new(Records::Client(connection), None))
+    }
+
+    fn new(records: Records, verifier: Option<Arc<Verifier>>) -> Session {
         Session {
             records,
             verifier,
@@ -248,7 +258,11 @@ impl Session {
         if self.state != State::Handshaking {
             return Ok(());
         }
-        let verdict = self.verifier.verdict().and_then(|v| v.as_ref().ok());
+        let Some(verifier) = &self.verifier else {
+            self.state = State::Open;
+            return Ok(());
+        };
+        let verdict = verifier.verdict().and_then(|v| v.as_ref().ok());
         self.peer = Some(verdict.cloned().ok_or(TlsError::NoCertificate)?);
         if self.records.alpn() != Some(ALPN) {
             let _ = self.records.close_notify(&mut [], out);
@@ -260,7 +274,7 @@ impl Session {
     }
 
     fn explain(&self, error: &Error) -> TlsError {
-        match (error, self.verifier.verdict()) {
+        match (error, self.verifier.as_ref().and_then(|verifier| verifier.verdict())) {
             (Error::InvalidCertificate(_), Some(Err(rejection))) => TlsError::Rejected(rejection.clone()),
             (Error::NoCertificatesPresented, _) => TlsError::NoCertificate,
             (Error::NoApplicationProtocol, _) => TlsError::NoAlpn,

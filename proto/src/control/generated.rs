@@ -143,6 +143,9 @@ pub struct Snapshot {
     /// answered once, when the last part has come.
     #[prost(bool, tag = "13")]
     pub more: bool,
+    /// Servers outside the mesh that are called by name. Absent in a full picture: none; absent in a delta: unchanged.
+    #[prost(message, optional, tag = "14")]
+    pub http_endpoints: ::core::option::Option<HttpEndpoints>,
 }
 /// Who this sidecar speaks for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -368,6 +371,47 @@ pub struct Operation {
     /// What happens to it.
     #[prost(enumeration = "Action", tag = "3")]
     pub action: i32,
+}
+/// Servers outside the mesh.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HttpEndpoints {
+    /// All of them, each name once.
+    #[prost(message, repeated, tag = "1")]
+    pub endpoints: ::prost::alloc::vec::Vec<HttpEndpoint>,
+}
+/// A server outside the mesh.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct HttpEndpoint {
+    /// What clients call it; not empty. It wins over an app of that name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// http:// or https:// URL without query; methods stand behind its path.
+    #[prost(string, tag = "2")]
+    pub base_url: ::prost::alloc::string::String,
+    /// Set on every request, instead of the client's headers of the same name.
+    #[prost(message, repeated, tag = "3")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// For https: certificates (DER) that the server is verified against. None: the system's.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// For https: the own certificate (DER), leaf first. None is shown where it is absent.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The leaf's private key (DER): PKCS#8, PKCS#1 or SEC1.
+    #[prost(bytes = "vec", tag = "6")]
+    pub private_key: ::prost::alloc::vec::Vec<u8>,
+}
+/// A header line.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Header {
+    /// A token; not one that frames the message or names its target.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Without line ends and control characters.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// One entry of the resolution table.
 #[derive(Clone, PartialEq, ::prost::Message)]

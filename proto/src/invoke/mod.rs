@@ -25,3 +25,4 @@ pub mod headers;
 pub mod method;
 pub mod quote;
 pub mod target;
+pub mod url;

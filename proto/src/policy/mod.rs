@@ -2,4 +2,5 @@
 
 pub mod acl;
 pub mod health;
+pub mod redirect;
 pub mod retry;

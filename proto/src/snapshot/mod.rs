@@ -3,8 +3,10 @@
 //! A request keeps the snapshot it began with. Applying a new one costs in proportion to the change: the parts are
 //! behind `Arc`, a delta replaces only those it names.
 
+mod external;
 mod routes;
 
+pub use external::{ClientTls, HttpEndpoint, HttpEndpoints};
 pub use routes::{Changes, Routes};
 
 use crate::api::cors::Origins;
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub identity: Option<Arc<IdentityMaterial>>,
     /// Who may call what.
     pub acl: Arc<Acl>,
+    /// Servers outside the mesh that are called by name.
+    pub http_endpoints: Arc<HttpEndpoints>,
     /// The resolution table.
     pub routes: Routes,
 }

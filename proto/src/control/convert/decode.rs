@@ -1,5 +1,6 @@
 //! Messages into types. A message is taken as a whole or not at all, and then every reason is listed.
 
+use super::external;
 use crate::api::cors::Origins;
 use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
@@ -47,7 +48,7 @@ impl Reasons {
     }
 
     /// Notes an error; `None` then.
-    fn ok<T, E: Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
+    pub(super) fn ok<T, E: Display>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|e| self.add(format_args!("{what}: {e}"))).ok()
     }
 
@@ -95,7 +96,8 @@ pub fn apply_part(
         && message.api.is_none()
         && message.limits.is_none()
         && message.identity.is_none()
-        && message.access_control.is_none();
+        && message.access_control.is_none()
+        && message.http_endpoints.is_none();
     reasons.expect(routes_only, "a further part holds more than routes");
     routes(&mut next, before, message, &mut reasons);
     if !message.more {
@@ -123,6 +125,7 @@ fn bare(before: &Snapshot) -> Snapshot {
     keep(&mut bare.limits, &before.limits);
     keep(&mut bare.api, &before.api);
     keep(&mut bare.acl, &before.acl);
+    keep(&mut bare.http_endpoints, &before.http_endpoints);
     bare
 }
 
@@ -164,6 +167,9 @@ fn parts(next: &mut Snapshot, before: &Snapshot, message: &wire::Snapshot, reaso
     }
     if let Some(list) = &message.access_control {
         next.acl = share(acl(list, reasons), &before.acl);
+    }
+    if let Some(endpoints) = &message.http_endpoints {
+        next.http_endpoints = share(external::decode(endpoints, reasons), &before.http_endpoints);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Types into messages.
 
+use super::external;
 use crate::api::rules::Rule;
 use crate::control as wire;
 use crate::policy::acl::Acl;
@@ -23,6 +24,7 @@ pub fn full(picture: &Snapshot) -> wire::Snapshot {
         limits: Some(limits(&picture.limits)),
         identity: Some(identity(picture.identity.as_deref())),
         access_control: Some(access_control(&picture.acl)),
+        http_endpoints: Some(external::encode(&picture.http_endpoints)),
         routes: picture.routes.iter().map(|(app, route)| encode_route(app, route)).collect(),
         removed_routes: Vec::new(),
         more: false,
@@ -44,6 +46,7 @@ pub fn delta(before: &Snapshot, after: &Snapshot) -> wire::Snapshot {
         identity: changed_option(before.identity.as_ref(), after.identity.as_ref())
             .then(|| identity(after.identity.as_deref())),
         access_control: changed(&before.acl, &after.acl).map(access_control),
+        http_endpoints: changed(&before.http_endpoints, &after.http_endpoints).map(external::encode),
         routes: routes.set.iter().map(|(app, route)| encode_route(app, route)).collect(),
         removed_routes: routes.removed.iter().map(encode_app_ref).collect(),
         more: false,

@@ -2,9 +2,11 @@
 
 mod decode;
 mod encode;
+mod external;
 
 pub use decode::{MAX_ENDPOINTS, MAX_ROUTES, Reasons, app_ref, apply, apply_part, parse_address, route};
 pub use encode::{access_control, delta, encode_app_ref, encode_route, full};
+pub use external::MAX_HTTP_ENDPOINTS;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,14 @@ pub(crate) fn found(port: u16) -> Arc<Route> {
     Arc::new(Route::Endpoints(vec![Endpoint { address: ([10, 0, 0, 1], port).into() }]))
 }
 
+fn endpoint() -> HttpEndpoint {
+    HttpEndpoint {
+        base: crate::invoke::url::parse("https://u:p@bank.test:8443/v1").unwrap(),
+        headers: vec![("Authorization".into(), "secret-header".into())],
+        tls: ClientTls { roots: vec![vec![7]], chain: vec![vec![8]], key: b"secret-client-key".to_vec() },
+    }
+}
+
 /// A picture with every part set to something that is not its default.
 pub(crate) fn picture() -> Snapshot {
     let id = SpiffeId::new("example.org", "prod", "orders").unwrap();
@@ -69,6 +77,7 @@ pub(crate) fn picture() -> Snapshot {
             not_after: 1_900_000_000,
         })),
         acl: Arc::default(),
+        http_endpoints: Arc::new([("bank".to_owned(), Arc::new(endpoint()))].into()),
         routes: [(app("a"), found(1)), (app("b"), Arc::new(Route::NotFound { tried }))].into_iter().collect(),
     }
 }
@@ -231,4 +240,36 @@ fn more_names_or_endpoints_than_the_limits_are_refused() {
 fn no_secret_is_printed() {
     let printed = format!("{:?} {:?}", picture(), full(&picture()));
     assert!(!printed.contains("secret"), "{printed}");
+}
+
+#[test]
+fn endpoints_outside_the_mesh_are_taken_whole_or_not_at_all() {
+    let endpoint = |name: &str, base_url: &str| wire::HttpEndpoint {
+        name: name.into(),
+        base_url: base_url.into(),
+        ..wire::HttpEndpoint::default()
+    };
+    let header = |name: &str, value: &str| wire::Header { name: name.into(), value: value.into() };
+    let wrong = vec![
+        wire::HttpEndpoint {
+            headers: vec![header("Host", "x"), header("X", "a\nb")],
+            ..endpoint("a", "http://h")
+        },
+        endpoint("a", "http://h"),
+        endpoint("", "http://h"),
+        wire::HttpEndpoint { chain: vec![vec![1]], ..endpoint("c", "ftp://h") },
+    ];
+    let message =
+        wire::Snapshot { http_endpoints: Some(wire::HttpEndpoints { endpoints: wrong }), ..full(&picture()) };
+    assert_eq!(
+        refused(&message),
+        [
+            "http_endpoints: \"a\": header \"Host\" cannot be set",
+            "http_endpoints: \"a\": header \"X\" cannot be set",
+            "http_endpoints: \"a\" stands twice",
+            "http_endpoints: a name is empty",
+            "http_endpoints: \"c\": of certificate and private key only one is there",
+            "http_endpoints: \"c\": base_url: unsupported protocol scheme: expected http:// or https://",
+        ]
+    );
 }

@@ -78,7 +78,7 @@ pub fn should_wait(invoke: &Invoke<'_>) -> bool {
 }
 
 /// Methods whose requests usually have a body (RFC 9110 section 8.6).
-fn expects_body(verb: &str) -> bool {
+pub(super) fn expects_body(verb: &str) -> bool {
     !matches!(verb, "GET" | "HEAD" | "DELETE" | "OPTIONS" | "TRACE")
 }
 
@@ -156,7 +156,7 @@ pub fn from_client(
     })
 }
 
-fn undone_on_error<T>(
+pub(super) fn undone_on_error<T>(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<T, Refused>,
 ) -> Result<T, Refused> {
@@ -195,13 +195,13 @@ fn begin(
     Ok(())
 }
 
-fn content_type(out: &mut Vec<u8>, value: &[u8]) -> Result<(), Refused> {
+pub(super) fn content_type(out: &mut Vec<u8>, value: &[u8]) -> Result<(), Refused> {
     if value.is_empty() { Ok(()) } else { checked(out, b"Content-Type", value) }
 }
 
 /// A header line of canonical name, if its value cannot end it.
 #[inline]
-fn checked(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+pub(super) fn checked(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     if !is_value(value) {
         return Err(unwritable(name));
     }
@@ -211,7 +211,7 @@ fn checked(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Refused> 
 
 /// One line that is passed on, renamed where the rules say so.
 #[inline]
-fn pass(out: &mut Vec<u8>, known: Known, name: &[u8], value: &[u8]) -> Result<(), Refused> {
+pub(super) fn pass(out: &mut Vec<u8>, known: Known, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     match rule(known, name) {
         Rule::Drop => return Ok(()),
         Rule::Known(name) if is_value(value) => encode::line(out, name.as_bytes(), value),
@@ -229,7 +229,7 @@ fn unwritable(name: &[u8]) -> Refused {
 
 /// `User-Agent` is no list: the first counts, an empty one is none (vectors request-headers/user-agent-twice,
 /// app-protocols/h2c/user-agent-empty).
-fn user_agent(out: &mut Vec<u8>, first: Option<&[u8]>) -> Result<(), Refused> {
+pub(super) fn user_agent(out: &mut Vec<u8>, first: Option<&[u8]>) -> Result<(), Refused> {
     match first {
         Some(value) if !value.is_empty() => checked(out, b"User-Agent", value),
         _ => Ok(()),
@@ -293,7 +293,11 @@ fn caller_lines(out: &mut Vec<u8>, app_id: &[u8], namespace: &[u8]) -> Result<()
     checked(out, b"Dapr-Caller-Namespace", namespace)
 }
 
-fn trace(out: &mut Vec<u8>, passed: Option<Passed<'_>>, state: Option<&[u8]>) -> Result<(), Refused> {
+pub(super) fn trace(
+    out: &mut Vec<u8>,
+    passed: Option<Passed<'_>>,
+    state: Option<&[u8]>,
+) -> Result<(), Refused> {
     match passed {
         None => return Ok(()),
         Some(Passed::Context(context)) => encode::line(out, b"Traceparent", &context.traceparent()),
@@ -306,7 +310,7 @@ fn trace(out: &mut Vec<u8>, passed: Option<Passed<'_>>, state: Option<&[u8]>) ->
 }
 
 /// Baggage (its first value) and the app's token.
-fn rest(out: &mut Vec<u8>, baggage: Option<&[u8]>, added: &Added<'_>) -> Result<(), Refused> {
+pub(super) fn rest(out: &mut Vec<u8>, baggage: Option<&[u8]>, added: &Added<'_>) -> Result<(), Refused> {
     if let Some(baggage) = baggage {
         checked(out, b"Baggage", baggage)?;
     }

@@ -1,10 +1,12 @@
 //! Header rules between a client, the mesh and an app (spec/invocation 1.12), on both ends of a call.
 //!
 //! [`app`] writes the request head an app sees, [`client`] the response head a client sees. Each has two sources: a
-//! message of the mesh hop, or the HTTP/1 head itself when a sidecar calls its own app.
+//! message of the mesh hop, or the HTTP/1 head itself when a sidecar calls its own app. [`external`] writes the head for
+//! a server outside the mesh.
 
 pub mod app;
 pub mod client;
+pub mod external;
 mod refused;
 
 use crate::http1::encode::{canonical, is_name};
