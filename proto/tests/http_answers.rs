@@ -54,10 +54,10 @@ fn an_answer_reaches_the_client_as_recorded() {
         let (Some(sent), Some(bytes)) = (common::request(&case["send"]), app_answer(&case)) else { continue };
         let Some(status) = case["got"]["status"].as_u64() else { continue };
         let max_head = if case["topology"] == "small-header" { 1024 } else { 4096 };
-        let answered = answer(&sent, &bytes, cast.own, max_head);
         if ANSWERS.iter().any(|(case, _)| *case == name) {
             continue;
         }
+        let answered = answer(&sent, &bytes, cast.own, max_head);
         match answered {
             Ok((head, untyped)) => same_response(name, status, &head, untyped, &case["got"]),
             Err(error) => {

@@ -99,10 +99,12 @@ pub fn from_app(out: &mut Vec<u8>, response: &Response<'_, '_>, asked: &Asked<'_
 }
 
 /// The HTTP status of an answer: of 100 and more the app's own; below, a gRPC code by the table. Status 100 itself
-/// cannot end a request and becomes 200, as daprd has it (corrections 39; vector caller/answer/status-100).
+/// cannot end a request and becomes 200, as daprd has it (corrections 39; vector caller/answer/status-100). After a 101,
+/// which nobody asked for, a client would take the next bytes for another protocol: it cannot be written.
 fn status(answer: &Answer<'_>) -> Option<u16> {
     match u32::try_from(answer.code).ok()? {
         code @ 0..100 => Some(Code(code).http_status()),
+        101 => None,
         100 | 102..200 => Some(200),
         _ => answer.http_status(),
     }
