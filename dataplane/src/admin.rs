@@ -14,7 +14,7 @@ use crate::http1::sink::Sink;
 use crate::http1::source::NoHead;
 use crate::metrics::{Level, Record, Side};
 use crate::proxy::outbound::Calling;
-use crate::proxy::{self, asked, date, reply};
+use crate::proxy::{self, Trace, asked, date, reply};
 use crate::rt::{self, Stream};
 use crate::shard::{Shard, View, now};
 use health::uninformed;
@@ -24,7 +24,7 @@ pub(crate) use proto::api::routes::Scope;
 use proto::http1::head::{Head, Limits, Request, Slots};
 use proto::http1::refusal::HeadError;
 use proto::invoke::{escape, target};
-use route::{Route, is_about_health, is_preflight, is_traced, route};
+use route::{Route, is_about_health, is_preflight, route};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -96,7 +96,7 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
         Route::Answer(own) => own,
         Route::Ask(ask) => {
             let own = ask.answer(shard, &view, &mut body, &mut answer).await;
-            Own { traced: is_traced(&view, path.raw), ..own }
+            Own { traced: true, ..own }
         }
         Route::Invoke => {
             let calling = Calling { request: &request, path: &path, lines: &lines, keep: &keep };
@@ -105,7 +105,8 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
             return settle(body, &answer, keep.get(), rt::now()).await;
         }
     };
-    let told = Told { request: &request, lines, keep: &keep };
+    let trace = if own.traced { Trace::of(shard, &view, &request, path.raw) } else { Trace::default() };
+    let told = Told { request: &request, trace, lines, keep: &keep };
     told.send(own, shard, &mut body, &mut answer, &mut record).await;
     record.finish();
     settle(body, &answer, keep.get(), rt::now()).await
@@ -114,6 +115,7 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
 /// What an answer of the sidecar's own depends on.
 struct Told<'t> {
     request: &'t Request<'t, 't>,
+    trace: Trace,
     lines: Lines<'t>,
     keep: &'t Cell<bool>,
 }
@@ -127,12 +129,12 @@ impl<'t> Told<'t> {
         answer: &mut Sink<'_>,
         record: &mut Record<'_>,
     ) {
-        let Told { request, lines, keep } = self;
+        let Told { request, trace, lines, keep } = self;
         own.lines.extend(lines);
         body.discard_at_hand().await;
         keep.set(keep.get() && !body.is_left_unread() && !own.closes);
         let date = date();
-        let asked = asked(request, own.traced, !keep.get(), &date, &None);
+        let asked = asked(request, &trace, !keep.get(), &date, &None);
         reply(answer, &asked, &own.reply());
         record.status = own.status;
         record.bytes_out = answer.body_bytes();

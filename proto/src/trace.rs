@@ -1,8 +1,8 @@
 //! Trace contexts: W3C `traceparent` and `tracestate`, and gRPC's binary `grpc-trace-bin`.
 //!
 //! A sidecar without a tracer passes a client's context on unchanged (spec/invocation 1.18, "no provider"): the same
-//! ids stand on every hop and in the answer. Where the client sent none, none is invented; daprd's all-zero context is
-//! never written.
+//! ids stand on every hop and in the answer. Where the client sent none, one is begun only where the configuration names a
+//! sampling rate or an exporter; daprd's all-zero context is never written.
 //!
 //! ```
 //! use proto::trace::Context;
@@ -107,6 +107,20 @@ impl Context {
         fixed
     }
 
+    /// A new trace: ids from `draw`, which yields random numbers, sampled as `sampler` says.
+    pub fn begin(mut draw: impl FnMut() -> u64, sampler: sampler::Sampler) -> Context {
+        let mut number = || loop {
+            let drawn = draw();
+            if drawn != 0 {
+                return drawn.to_be_bytes();
+            }
+        };
+        let mut trace_id = [0; 16];
+        let halves = number().into_iter().chain(number());
+        trace_id.iter_mut().zip(halves).for_each(|(to, from)| *to = from);
+        Context { trace_id, span_id: number(), flags: u8::from(sampler.samples(&trace_id)) }
+    }
+
     /// Whether the sampled flag is set.
     pub fn is_sampled(&self) -> bool {
         self.flags & 1 == 1
@@ -179,6 +193,16 @@ mod tests {
         // vector caller/http/trace
         assert_eq!(&context.trace_bin(), b"AAAK92UZFs1D3YRI6yEcgDGcAbeta3FpIDMxAgE");
         assert!(context.is_sampled());
+    }
+
+    #[test]
+    fn a_new_trace_is_valid_and_sampled_as_wished() {
+        let mut rng = crate::rng::Rng::new(1);
+        let mut draws = [0, 5, 0].into_iter();
+        let begun = Context::begin(|| draws.next().unwrap_or_else(|| rng.draw()), sampler::Sampler::new(1.0));
+        assert!(begun.is_sampled());
+        assert_eq!(Context::parse(&begun.traceparent()), Some(begun));
+        assert!(!Context::begin(|| 7, sampler::Sampler::new(0.0)).is_sampled());
     }
 
     #[test]

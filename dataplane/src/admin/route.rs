@@ -40,24 +40,18 @@ pub(super) fn route<'r>(
     if let Some(refused) = bad_baggage(view, request) {
         return Route::Answer(refused);
     }
-    let traced = is_traced(view, path.raw);
     if scope == Scope::Api {
         if let Some(answer) = preflight(view, request) {
-            return Route::Answer(Own { traced, ..answer });
+            return Route::Answer(Own { traced: true, ..answer });
         }
         if !is_exempt(request.method, path.raw) && !has_token(view, request) {
-            return Route::Answer(Own { traced, ..Own::text(401, "invalid api token\n") });
+            return Route::Answer(Own { traced: true, ..Own::text(401, "invalid api token\n") });
         }
     }
     match by_path(shard, view, request, path, scope) {
-        Route::Answer(own) => Route::Answer(Own { traced, ..own }),
+        Route::Answer(own) => Route::Answer(Own { traced: true, ..own }),
         other => other,
     }
-}
-
-/// Whether a request's trace context counts: never where health is asked for.
-pub(super) fn is_traced(view: &View, path: &str) -> bool {
-    view.snapshot.api.tracing && !path.contains("/healthz")
 }
 
 fn by_path<'r>(

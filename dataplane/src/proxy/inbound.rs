@@ -15,7 +15,7 @@ use proto::envelope::request::{self, Invoke};
 use proto::grpc::metadata::parse_timeout;
 use proto::grpc::status::{Code, Status};
 use proto::invoke::failure::{Failure, Kind};
-use proto::invoke::headers::app::{Added, Caller, from_mesh, should_wait};
+use proto::invoke::headers::app::{Added, Caller, from_mesh, has_context, should_wait};
 use proto::invoke::method;
 use proto::policy::acl::{self, Operation, Permit};
 use proto::spiffe::SpiffeId;
@@ -156,7 +156,7 @@ impl Incoming<'_> {
         // a streamed body without a declared length stays one, as the client sent it
         let known = self.shape == Shape::Unary || (ended && received.data.is_empty());
         let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
-        let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app), complete)?;
+        let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app, invoke), complete)?;
         app.takes_calls()?;
         let asked = Asked { scheme: "http", verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
@@ -212,14 +212,15 @@ impl Incoming<'_> {
         }
     }
 
-    fn added<'a>(&'a self, app: &'a App) -> Added<'a> {
+    fn added<'a>(&'a self, app: &'a App, invoke: &Invoke<'_>) -> Added<'a> {
         let caller = self.caller.as_ref();
+        let begin = || if has_context(invoke) { None } else { self.shard.begin_trace(&self.view) };
         Added {
             host: app.host(),
             app_id: &self.view.snapshot.workload.app_id,
             caller: caller.map(|id| Caller { app_id: &id.app_id, namespace: &id.namespace }),
             token: app.channel().token.as_deref(),
-            trace: self.trace,
+            trace: self.trace.or_else(begin),
         }
     }
 

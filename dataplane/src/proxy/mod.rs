@@ -15,4 +15,4 @@ mod respond;
 pub(crate) mod steps;
 mod to_app;
 
-pub(crate) use respond::{Reply, asked, date, reply};
+pub(crate) use respond::{Reply, Trace, asked, date, reply};

@@ -2,7 +2,7 @@
 
 use super::attempt::{self, Failed};
 use super::replay::Replay;
-use super::respond::{self, asked, date};
+use super::respond::{self, Trace, asked, date};
 use super::steps::{Step, Steps};
 use super::{external, own};
 use crate::http1::server::Body;
@@ -23,7 +23,6 @@ use proto::invoke::{method, target::Form};
 use proto::policy::acl::Permit;
 use proto::policy::retry::{Attempts, FailedAttempt, RetryPolicy, Stop, Verdict};
 use proto::snapshot::AppRef;
-use proto::trace::Context;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -57,7 +56,8 @@ pub(crate) async fn invoke(
     let Calling { request, path, lines, keep } = *calling;
     let (view, steps) = (shard.view(), Steps::begin(shard, "caller"));
     let baggage = respond::joined_baggage(request, view.snapshot.api.tracing);
-    let client = Client { shard, view, request, lines, keep, steps, baggage };
+    let trace = Trace::of(shard, &view, request, path.raw);
+    let client = Client { shard, view, request, lines, keep, steps, trace, baggage };
     let mut id = Cow::Borrowed("");
     let told = story(&client, path, body, answer, record, &mut id).await;
     record.bytes_in = body.taken();
@@ -233,6 +233,7 @@ pub(super) struct Client<'c> {
     lines: &'c Lines<'c>,
     keep: &'c Cell<bool>,
     pub(super) steps: Steps,
+    pub(super) trace: Trace,
     baggage: Option<Vec<u8>>,
 }
 
@@ -247,8 +248,7 @@ impl Client<'_> {
     }
 
     pub(super) fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {
-        let asked =
-            asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), date, &self.baggage);
+        let asked = asked(self.request, &self.trace, !self.keep.get(), date, &self.baggage);
         Asked { extra: self.lines, ..asked }
     }
 }
@@ -263,6 +263,7 @@ pub(super) struct Outgoing<'o> {
     pub(super) query: &'o str,
     /// Known names that the form of address used up.
     pub(super) dropped: u64,
+    pub(super) trace: Trace,
     /// The status that the client was told; 0 before.
     pub(super) status: Cell<u16>,
     pub(super) steps: Steps,
@@ -281,7 +282,8 @@ impl<'o> Outgoing<'o> {
             target,
             method,
             query,
-            dropped: form.dropped(),
+            dropped: form.dropped() | client.trace.dropped(),
+            trace: client.trace,
             status: Cell::new(0),
             steps: client.steps,
             lines: client.lines,
@@ -311,8 +313,7 @@ impl<'o> Outgoing<'o> {
 
     /// The trace context as literal fields of the call.
     pub(super) fn with_literals<R>(&self, open: impl FnOnce(&[(&str, &[u8])]) -> R) -> R {
-        let sent = self.request.headers.first(Known::Traceparent);
-        match sent.filter(|_| self.view.snapshot.api.tracing).and_then(Context::parse) {
+        match self.trace.context {
             None => open(&[]),
             Some(context) => {
                 let (parent, bin) = (context.traceparent(), context.trace_bin());
@@ -323,8 +324,7 @@ impl<'o> Outgoing<'o> {
 
     /// What the answer's head depends on.
     pub(super) fn asked(&self) -> Asked<'_> {
-        let asked =
-            asked(self.request, self.view.snapshot.api.tracing, !self.keep.get(), &self.date, self.baggage);
+        let asked = asked(self.request, &self.trace, !self.keep.get(), &self.date, self.baggage);
         Asked { extra: self.lines, ..asked }
     }
 

@@ -60,7 +60,7 @@ fn write_head(out: &Outgoing<'_>, app: &App, head: &mut Vec<u8>) -> Result<Frami
         app_id: &own.app_id,
         caller: Some(Caller { app_id: &own.app_id, namespace: &own.namespace }),
         token: app.channel().token.as_deref(),
-        trace: None,
+        trace: out.trace.context,
     };
     from_client(head, out.request, out.method, out.query, &added, out.dropped).map_err(Failure::from)
 }

@@ -2,6 +2,7 @@
 
 use crate::http1::sink::Sink;
 use crate::rt;
+use crate::shard::{Shard, View};
 use proto::http1::encode;
 use proto::http1::framing::Framing;
 use proto::http1::head::{Request, Version};
@@ -62,24 +63,52 @@ pub(super) fn failure(answer: &mut Sink<'_>, asked: &Asked<'_>, failure: &Failur
     status
 }
 
-/// What the sidecar knows about `request`. `tracing`: whether trace headers are handled.
+/// The trace of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trace {
+    /// Whether trace headers are handled.
+    pub(crate) on: bool,
+    /// The client's context, or one that the sidecar began.
+    pub(crate) context: Option<Context>,
+    /// The sidecar began it: what the client sent belongs to no trace.
+    pub(crate) begun: bool,
+}
+
+impl Trace {
+    /// The trace of `request`; none where health is asked for (spec/invocation 1.18).
+    pub(crate) fn of(shard: &Shard, view: &View, request: &Request<'_, '_>, path: &str) -> Trace {
+        if !view.snapshot.api.tracing || path.contains("/healthz") {
+            return Trace::default();
+        }
+        let sent = request.headers.first(Known::Traceparent).and_then(Context::parse);
+        let begun = if sent.is_none() { shard.begin_trace(view) } else { None };
+        Trace { on: true, context: sent.or(begun), begun: begun.is_some() }
+    }
+
+    /// What of the client's trace headers does not travel on.
+    pub(crate) fn dropped(&self) -> u64 {
+        if self.begun { Known::Traceparent.bit() | Known::Tracestate.bit() } else { 0 }
+    }
+}
+
+/// What the sidecar knows about `request`.
 pub(crate) fn asked<'a>(
     request: &Request<'_, 'a>,
-    tracing: bool,
+    trace: &Trace,
     close: bool,
     date: &'a [u8; 29],
     baggage: &'a Option<Vec<u8>>,
 ) -> Asked<'a> {
     let headers = &request.headers;
-    let traced = |known| tracing.then(|| headers.first(known)).flatten();
+    let traced = |known| trace.on.then(|| headers.first(known)).flatten();
     Asked {
         version: request.version,
         head: request.method.eq_ignore_ascii_case("HEAD"),
         events: request.wants_events(),
         streaming: request.framing() == Framing::Chunked,
         close: close || request.version == Version::Http10,
-        trace: traced(Known::Traceparent).and_then(Context::parse),
-        tracestate: traced(Known::Tracestate),
+        trace: trace.context,
+        tracestate: traced(Known::Tracestate).filter(|_| !trace.begun),
         baggage: baggage.as_deref().or_else(|| traced(Known::Baggage)),
         date,
         extra: &[],

@@ -15,11 +15,14 @@ use crate::rt;
 use crate::tls;
 use proto::invoke::failure::{Failure, Kind};
 use proto::policy::retry::Budget;
+use proto::rng::Rng;
 use proto::snapshot::{AppRef, Route, Snapshot, Tried};
 use proto::time::Tick;
+use proto::trace::Context;
 use signal::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -95,6 +98,7 @@ pub struct Shard {
     drain: Signal,
     applied: Signal,
     calls: Cell<u64>,
+    random: RefCell<Rng>,
 }
 
 /// A name that was asked for.
@@ -124,6 +128,7 @@ impl Shard {
             drain: Signal::default(),
             applied: Signal::default(),
             calls: Cell::new(0),
+            random: RefCell::new(Rng::new(RandomState::new().hash_one(0))),
         })
     }
 
@@ -241,6 +246,14 @@ impl Shard {
     pub(crate) fn next_call(&self) -> u64 {
         self.calls.set(self.calls.get() + 1);
         self.calls.get()
+    }
+
+    /// A trace context of the sidecar's own, where the snapshot has requests without a usable one get one.
+    pub(crate) fn begin_trace(&self, view: &View) -> Option<Context> {
+        let api = &view.snapshot.api;
+        let sampler = api.new_traces.filter(|_| api.tracing)?;
+        let mut random = self.random.borrow_mut();
+        Some(Context::begin(|| random.draw(), sampler))
     }
 
     /// Known targets and how their endpoints stand.

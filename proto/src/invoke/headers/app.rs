@@ -258,6 +258,11 @@ fn mesh_headers(out: &mut Vec<u8>, invoke: &Invoke<'_>, added: &Added<'_>) -> Re
     rest(out, metadata.first(Known::Baggage), added)
 }
 
+/// Whether the message brings a trace context that can be used.
+pub fn has_context(invoke: &Invoke<'_>) -> bool {
+    matches!(context(invoke), Some(Passed::Context(_)))
+}
+
 /// The context inside the message: a gRPC client's is binary, an HTTP client's is text (spec/invocation 1.12.4).
 fn context<'a>(invoke: &Invoke<'a>) -> Option<Passed<'a>> {
     let metadata = &invoke.metadata;
@@ -343,6 +348,7 @@ fn client_headers(
     }
     let passed = headers.first(Known::Traceparent).and_then(Passed::of);
     let passed = added.trace.map(Passed::Context).or(passed);
-    trace(out, passed, headers.first(Known::Tracestate))?;
+    let state = headers.first(Known::Tracestate).filter(|_| !Known::Tracestate.is_in(dropped));
+    trace(out, passed, state)?;
     rest(out, headers.first(Known::Baggage), added)
 }
