@@ -3,6 +3,7 @@
 //! Order as in daprd (spec/invocation 1.2): routing by the cleaned path, baggage, API token, then the handler. Nothing
 //! before routing rewrites a path into another API.
 
+mod api_log;
 mod ask;
 mod health;
 mod metadata;
@@ -101,13 +102,18 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
         Route::Invoke => {
             let calling = Calling { request: &request, path: &path, lines: &lines, keep: &keep };
             proxy::outbound::invoke(shard, &calling, &mut body, &mut answer, &mut record).await;
+            api_log::called(&view, scope, &request, &path, &record);
             record.finish();
             return settle(body, &answer, keep.get(), rt::now()).await;
         }
     };
     let trace = if own.traced { Trace::of(shard, &view, &request, path.raw) } else { Trace::default() };
+    let logged = !own.unlogged;
     let told = Told { request: &request, trace, lines, keep: &keep };
     told.send(own, shard, &mut body, &mut answer, &mut record).await;
+    if logged {
+        api_log::called(&view, scope, &request, &path, &record);
+    }
     record.finish();
     settle(body, &answer, keep.get(), rt::now()).await
 }

@@ -4,7 +4,9 @@
 // Test code: a failed assumption is a failed case, and the panic's place says which.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api_log;
 mod app_health;
+mod exits;
 mod metadata;
 mod shutdown;
 mod stage;

@@ -28,6 +28,7 @@ use crate::identity::{Renewer, Standing};
 use crate::settings::{CONTROL_SOCKET, Log, Mode, STATUS_SOCKET, Settings};
 use crate::supervisor::Voice;
 use crate::{exporter, status};
+use proto::control::exit::BAD_CONFIGURATION;
 use proto::log::Level;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,22 +61,48 @@ pub struct House {
     pub(crate) troubles: std::sync::Mutex<Vec<String>>,
 }
 
+/// Why there is no control process.
+enum Refused {
+    /// What was configured cannot work, however often it is tried.
+    Configuration(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused::Other(error.to_string())
+    }
+}
+
 /// Runs the control process; its exit code. `supervised`: the parent is the supervisor of this sidecar.
 pub fn run(runtime: &Path, supervised: bool) -> i32 {
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = executor
-        .map_err(|e| e.to_string())
-        .and_then(|executor| executor.block_on(serve(runtime, supervised)));
-    done.map_or_else(|reason| crate::cli::complain(&reason), |()| 0)
+    let done =
+        executor.map_err(Refused::from).and_then(|executor| executor.block_on(serve(runtime, supervised)));
+    match done {
+        Ok(()) => 0,
+        Err(Refused::Other(reason)) => last_words(runtime, &reason, 1),
+        Err(Refused::Configuration(reason)) => last_words(runtime, &reason, BAD_CONFIGURATION),
+    }
 }
 
-async fn serve(runtime: &Path, supervised: bool) -> Result<(), String> {
-    let words = |e: io::Error| e.to_string();
-    let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
-    let settings = Settings::load(runtime).map_err(words)?;
+/// daprd's last words are a log line; ours are plain.
+fn last_words(runtime: &Path, reason: &str, code: i32) -> i32 {
+    let voice = Settings::load(runtime).ok().filter(|settings| settings.mode == Mode::Daprd);
+    match voice.and_then(|settings| House::voice(&settings).ok()) {
+        Some(voice) => voice.fatal(reason),
+        None => _ = crate::cli::complain(reason),
+    }
+    code
+}
+
+async fn serve(runtime: &Path, supervised: bool) -> Result<(), Refused> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let settings = Settings::load(runtime)?;
     // open before anything that takes time: who connects meanwhile waits instead of being refused
-    let doors = Doors::open(runtime, &settings).map_err(words)?;
+    let doors = Doors::open(runtime, &settings)?;
     let house = furnish(settings, runtime, supervised).await?;
     doors.serve(&house);
     let presence = tokio::spawn(ways::be_present(Arc::clone(&house), house.present.subscribe()));
@@ -89,9 +116,10 @@ async fn serve(runtime: &Path, supervised: bool) -> Result<(), String> {
 }
 
 /// The house with its first identity and everything that keeps it fresh.
-async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result<Arc<House>, String> {
-    let voice = Arc::new(House::voice(&settings)?);
-    let renewer = own_identity::obtain(&settings, Arc::clone(&voice)).await?;
+async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result<Arc<House>, Refused> {
+    let voice = Arc::new(House::voice(&settings).map_err(Refused::Other)?);
+    let obtained = own_identity::obtain(&settings, Arc::clone(&voice)).await;
+    let renewer = obtained.map_err(Refused::Configuration)?;
     let standing = renewer.as_ref().map(Renewer::standing);
     let house = Arc::new(House::new(settings, runtime, supervised, voice, standing.clone()));
     if let (Some(renewer), Some(standing)) = (renewer, standing) {

@@ -210,6 +210,13 @@ fn counts(report: &Report) -> BTreeMap<String, u64> {
     told.chain(lost).collect()
 }
 
+/// The data plane's name for calls of other sidecars that have not ended.
+const INBOUND: &str = "inbound calls in flight";
+
+fn count(report: &Report, name: &str) -> u64 {
+    report.counts.iter().find(|count| count.name == name).map_or(0, |count| count.value)
+}
+
 fn outbound(report: &Report) -> Call {
     let answers = "dapr_runtime_service_invocation_res_recv_total";
     let failures =
@@ -218,7 +225,7 @@ fn outbound(report: &Report) -> Call {
         direction: "outbound".to_owned(),
         total: sum(report, answers, |_, _| true).max(failures),
         failed: failures.saturating_add(sum(report, answers, is_server_error)),
-        in_flight: 0,
+        in_flight: count(report, "calls in flight").saturating_sub(count(report, INBOUND)),
         latency: latency(report, "dapr_runtime_service_invocation_res_recv_latency_ms"),
     }
 }
@@ -228,7 +235,7 @@ fn inbound(report: &Report) -> Call {
         direction: "inbound".to_owned(),
         total: sum(report, "dapr_runtime_service_invocation_req_recv_total", |_, _| true),
         failed: sum(report, "dapr_runtime_service_invocation_res_sent_total", is_server_error),
-        in_flight: 0,
+        in_flight: count(report, INBOUND),
         latency: latency(report, "dapr_http_client_roundtrip_latency"),
     }
 }
@@ -334,9 +341,12 @@ mod tests {
         );
         let failures =
             family("outrigger_failures_total", &["side"], &[(&["outbound"], 1.0), (&["inbound"], 9.0)]);
-        let report = Report { families: vec![answers, failures], ..Report::default() };
+        let count = |name: &str, value| Count { name: name.into(), value };
+        let counts = vec![count("calls in flight", 5), count(INBOUND, 2)];
+        let report = Report { families: vec![answers, failures], counts, ..Report::default() };
         let calls = outbound(&report);
         assert_eq!((calls.total, calls.failed, calls.latency), (7, 3, None));
+        assert_eq!((calls.in_flight, inbound(&report).in_flight), (3, 2));
     }
 
     #[test]

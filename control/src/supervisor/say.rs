@@ -204,7 +204,8 @@ impl Voice {
                 ended(end)
             )),
             Notice::Refused(part) => {
-                self.fatal(&format!("{} refused to start; what it wrote before says why", word(part)));
+                // its own last words were the fatal line
+                self.line(Level::Debug, RUNTIME, &format!("{} refused to start and said why", word(part)));
             }
             Notice::AppEnded(end) => self.info(&format!("the app ended ({}); shutting down", ended(end))),
             Notice::Blocking(period) => self.info(&format!(

@@ -15,6 +15,8 @@ pub(super) struct Own<'r> {
     pub(super) closes: bool,
     /// It tells the request's trace context.
     pub(super) traced: bool,
+    /// The API's log has no line for it.
+    pub(super) unlogged: bool,
     /// What happens once it is out.
     pub(super) then: Then,
 }

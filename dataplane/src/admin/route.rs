@@ -32,20 +32,21 @@ pub(super) fn route<'r>(
     scope: Scope,
 ) -> Route<'r> {
     if request.expects_the_unknown() {
-        return Route::Answer(Own { closes: true, ..Own::empty(417) });
+        return Route::Answer(Own { closes: true, unlogged: true, ..Own::empty(417) });
     }
     if request.method == "OPTIONS" && path.raw == "*" {
-        return Route::Answer(Own::empty(200));
+        return Route::Answer(Own { unlogged: true, ..Own::empty(200) });
     }
     if let Some(refused) = bad_baggage(view, request) {
-        return Route::Answer(refused);
+        return Route::Answer(Own { unlogged: true, ..refused });
     }
     if scope == Scope::Api {
         if let Some(answer) = preflight(view, request) {
-            return Route::Answer(Own { traced: true, ..answer });
+            return Route::Answer(Own { traced: true, unlogged: true, ..answer });
         }
         if !is_exempt(request.method, path.raw) && !has_token(view, request) {
-            return Route::Answer(Own { traced: true, ..Own::text(401, "invalid api token\n") });
+            let own = Own::text(401, "invalid api token\n");
+            return Route::Answer(Own { traced: true, unlogged: true, ..own });
         }
     }
     match by_path(shard, view, request, path, scope) {

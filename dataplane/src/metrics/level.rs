@@ -8,6 +8,8 @@ use std::rc::Rc;
 pub enum Level {
     /// Requests that have begun and not ended.
     Calls,
+    /// Those of them that came from other sidecars.
+    InboundCalls,
     /// Connections of local clients.
     ClientConnections,
     /// Connections of other sidecars.
@@ -25,6 +27,7 @@ pub enum Level {
 impl Level {
     pub(super) const ALL: [Level; 7] = [
         Level::Calls,
+        Level::InboundCalls,
         Level::ClientConnections,
         Level::PeerConnections,
         Level::AppConnections,
@@ -36,6 +39,7 @@ impl Level {
     pub(super) fn name(self) -> (&'static str, &'static str) {
         match self {
             Level::Calls => ("outrigger_calls_in_flight", "calls in flight"),
+            Level::InboundCalls => ("outrigger_inbound_calls_in_flight", "inbound calls in flight"),
             Level::ClientConnections => ("outrigger_client_connections", "client connections"),
             Level::PeerConnections => ("outrigger_peer_connections", "peer connections"),
             Level::AppConnections => ("outrigger_app_connections", "app connections"),

@@ -164,13 +164,19 @@ impl Metrics {
         self.ending.set(true);
     }
 
-    fn began(&self, now: Tick) {
+    fn began(&self, side: Side, now: Tick) {
         self.shared.last_call.store(now.as_micros(), Relaxed);
         self.raise(Level::Calls, 1);
+        if side == Side::Inbound {
+            self.raise(Level::InboundCalls, 1);
+        }
     }
 
-    fn ended(&self) {
+    fn ended(&self, side: Side) {
         self.lower(Level::Calls, 1);
+        if side == Side::Inbound {
+            self.lower(Level::InboundCalls, 1);
+        }
     }
 
     fn table(&self, group: In) -> &Table {

@@ -40,7 +40,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// A request begins.
     pub fn begin(metrics: &'a Metrics, side: Side, verb: &'a str, path: &'a str, now: Tick) -> Record<'a> {
-        metrics.began(now);
+        metrics.began(side, now);
         Record {
             metrics,
             side,
@@ -67,7 +67,7 @@ impl<'a> Record<'a> {
     /// The request is over.
     pub fn finish(mut self) {
         self.finished = true;
-        self.metrics.ended();
+        self.metrics.ended(self.side);
         match self.side {
             Side::Outbound => self.count_outbound(),
             Side::Inbound => self.count_inbound(),
@@ -113,7 +113,7 @@ impl Drop for Record<'_> {
             "a request ended without its record: {self:?}"
         );
         if !self.finished {
-            self.metrics.ended();
+            self.metrics.ended(self.side);
         }
     }
 }

@@ -33,7 +33,9 @@ const ANSWER_TIME: Duration = Duration::from_millis(200);
 /// Runs a data plane until it is told to end. Returns the exit code.
 pub fn run(config: Config) -> i32 {
     log::install(config.log, config.log_level);
-    match serve(config) {
+    let served = serve(config);
+    log::flush();
+    match served {
         Ok(false) => 0,
         Ok(true) => exit::FORCED,
         Err(error) => {

@@ -3,5 +3,6 @@
 
 pub mod blocks;
 pub mod cors;
+pub mod log;
 pub mod routes;
 pub mod rules;
