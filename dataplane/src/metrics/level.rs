@@ -25,7 +25,7 @@ pub enum Level {
 }
 
 impl Level {
-    pub(super) const ALL: [Level; 7] = [
+    pub(super) const ALL: [Level; 8] = [
         Level::Calls,
         Level::InboundCalls,
         Level::ClientConnections,

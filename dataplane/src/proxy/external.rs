@@ -167,6 +167,7 @@ impl<'c> Call<'c> {
             credentials,
             headers: headers.filter(|_| !hop.foreign).unwrap_or_default(),
             referer: hop.referer.as_deref(),
+            trace: self.client.trace.context.filter(|_| self.client.trace.begun),
             foreign: hop.foreign,
             as_get: hop.as_get,
         }

@@ -10,7 +10,7 @@ use crate::http1::head::{Line, Request};
 use crate::http1::hop::Listed;
 use crate::http1::names::Known;
 use crate::invoke::escape;
-use crate::trace::Passed;
+use crate::trace::{Context, Passed};
 
 /// Names that are written by other rules than passing on.
 const ASIDE: u64 = Known::Baggage.bit()
@@ -43,6 +43,8 @@ pub struct Place<'a> {
     pub foreign: bool,
     /// A redirect that is followed by GET: no body, and nothing that described one.
     pub as_get: bool,
+    /// A trace context that the sidecar began, in the place of what the client sent.
+    pub trace: Option<Context>,
 }
 
 /// Appends the head of a request of a local client to an external server, and says how its body must be sent.
@@ -130,7 +132,8 @@ fn headers(
     }
     place.own(out, headers.has(Known::Authorization), headers.iter().any(|line| is(&line, b"referer")))?;
     let passed = headers.first(Known::Traceparent).and_then(Passed::of);
-    trace(out, passed, headers.first(Known::Tracestate))?;
+    let state = headers.first(Known::Tracestate).filter(|_| place.trace.is_none());
+    trace(out, place.trace.map(Passed::Context).or(passed), state)?;
     rest(out, headers.first(Known::Baggage), &super::app::Added::default())
 }
 
@@ -211,6 +214,7 @@ mod tests {
             credentials: None,
             headers,
             referer: None,
+            trace: None,
             foreign: false,
             as_get: false,
         }
