@@ -205,7 +205,7 @@ impl Voice {
             )),
             Notice::Refused(part) => {
                 // its own last words were the fatal line
-                self.line(Level::Debug, RUNTIME, &format!("{} refused to start and said why", word(part)));
+                self.error(&format!("{} refused to start; what it wrote before says why", word(part)));
             }
             Notice::AppEnded(end) => self.info(&format!("the app ended ({}); shutting down", ended(end))),
             Notice::Blocking(period) => self.info(&format!(

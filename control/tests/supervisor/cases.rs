@@ -260,7 +260,7 @@ fn refused_configuration() {
     let launch = stage.launch("daprd").env("FAKE", "control-exit=78");
     let mut sidecar = launch.spawn();
     ends_with(&mut sidecar, 1);
-    let expected = "level=fatal msg=\"Fatal error from runtime: the control process refused to start";
+    let expected = "level=error msg=\"the control process refused to start";
     assert!(sidecar.output().contains(expected), "{}", sidecar.tail());
     assert_eq!(stage.notes().iter().filter(|note| *note == "control started").count(), 1);
 }
