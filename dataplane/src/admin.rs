@@ -5,6 +5,7 @@
 
 mod api_log;
 mod ask;
+mod h2c;
 mod health;
 mod metadata;
 mod own;
@@ -18,6 +19,7 @@ use crate::proxy::outbound::Calling;
 use crate::proxy::{self, Trace, asked, date, reply};
 use crate::rt::{self, Stream};
 use crate::shard::{Shard, View, now};
+use h2c::Wanted;
 use health::uninformed;
 use own::{Own, Then};
 use proto::api::cors::Lines;
@@ -43,9 +45,16 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, scope: Scope) {
     let mut connection = Connection::new(stream);
     let mut after = After::Next;
     while after == After::Next && next_head(&shard, &mut connection).await {
+        if connection.begins_http2() && h2c::is_served(&shard, scope) {
+            // apart: an HTTP/1 connection need not have room for it
+            return Box::pin(h2c::serve(shard, connection, scope)).await;
+        }
         after = exchange(&shard, &mut connection, scope).await;
     }
-    connection.end(after).await;
+    match after {
+        After::Upgrade => Box::pin(h2c::upgrade(shard, connection, scope)).await,
+        after => connection.end(after).await,
+    }
 }
 
 /// Waits for a request; `false` when there is none or connections are to end.
@@ -67,8 +76,9 @@ async fn next_head(shard: &Shard, connection: &mut Connection) -> bool {
 /// One request and its one answer.
 async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) -> After {
     let view = shard.view();
-    let Connection { source, writer, head, ends, .. } = connection;
-    let mut answer = Sink::new(writer);
+    let Connection { source, to, head, ends, .. } = connection;
+    let is_stream = source.stream().is_some();
+    let mut answer = Sink::new(to);
     let mut slots = Slots::new();
     let limits = Limits { max_head: view.snapshot.limits.max_head };
     let request = match Request::parse(head, &mut slots, &limits) {
@@ -83,15 +93,25 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
         return refuse(answer, &HeadError::Malformed("invalid percent-encoding in the request target")).await;
     }
     answer.speaks(request.version);
+    let upgrade = match !is_stream && h2c::is_served(shard, scope) {
+        true => h2c::wanted(&request, view.snapshot.limits.max_body),
+        false => Wanted::No,
+    };
+    if upgrade == Wanted::Upgrade {
+        return After::Upgrade;
+    }
     let served = shard.is_informed()
         || (request.method == "GET" && is_about_health(path.raw))
         || shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
     let view = shard.view();
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
-    let keep = Cell::new(request.keeps_alive() && !shard.is_draining());
+    let keep = Cell::new(request.keeps_alive() && !is_stream && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
-    let route =
-        if served { route(shard, &view, &request, &path, scope) } else { Route::Answer(uninformed()) };
+    let route = match (served, upgrade) {
+        (_, Wanted::Broken) => Route::Answer(Own::empty(500)),
+        (true, _) => route(shard, &view, &request, &path, scope),
+        (false, _) => Route::Answer(uninformed()),
+    };
     let lines = cors_lines(&view, &request, scope);
     let own = match route {
         Route::Answer(own) => own,
@@ -165,6 +185,7 @@ fn cors_lines<'r>(view: &View, request: &Request<'_, 'r>, scope: Scope) -> Lines
 /// A head that is not served: its answer, and the end of the connection.
 async fn refuse(mut answer: Sink<'_>, error: &HeadError) -> After {
     error.answer(answer.head());
+    answer.whole();
     let _ = answer.flush().await; // the connection ends anyway
     After::Close
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod config;
 pub mod external;
 pub mod http1;
+pub mod http2;
 pub mod listen;
 pub mod log;
 pub mod mesh;

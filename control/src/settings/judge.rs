@@ -89,11 +89,12 @@ pub(super) fn app(arguments: &SuperviseArgs, ports: &Asked) -> Result<Option<App
     }))
 }
 
-/// The data plane speaks plain HTTP/1.1 with its app so far.
+/// The data plane speaks HTTP/1.1 and HTTP/2 in the clear with its app so far.
 pub(super) fn not_served(protocol: Protocol) -> Option<String> {
     let name = format!("{protocol:?}").to_lowercase();
-    let words = format!("--app-protocol {name} is not built yet: calls to the app would fail; only http is");
-    (protocol != Protocol::Http).then_some(words)
+    let words =
+        format!("--app-protocol {name} is not built yet: calls to the app would fail; only http and h2c are");
+    (!matches!(protocol, Protocol::Http | Protocol::H2c)).then_some(words)
 }
 
 fn protocol(text: &str, ssl: bool) -> Result<Protocol, Refusal> {

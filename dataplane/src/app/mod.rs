@@ -19,6 +19,7 @@ pub(crate) use text::{Asked, answer_failure};
 
 use crate::http1::client::{Answer, Connection};
 use crate::http1::sink::Sink;
+use crate::http2::client::Pool;
 use crate::metrics::{Held, Level, Metrics};
 use crate::rt::{self, Address, Tick};
 use proto::invoke::failure::{Failure, Kind};
@@ -52,6 +53,8 @@ pub(crate) struct App {
     gate: Arc<Gate>,
     metrics: Rc<Metrics>,
     idle: RefCell<Vec<Idle>>,
+    /// Connections of an app that speaks HTTP/2.
+    h2c: Pool,
 }
 
 #[derive(Debug)]
@@ -77,14 +80,16 @@ impl App {
             AppAddress::Tcp { host, port } => format!("{host}:{port}"),
             AppAddress::Unix(_) => "localhost".into(),
         };
-        App { channel, host, slots, gate, metrics, idle: RefCell::default() }
+        App { channel, host, slots, gate, metrics, idle: RefCell::default(), h2c: Pool::default() }
     }
 
     /// Why this app cannot be called at all, in one line; `None` if it can.
     pub(crate) fn unsupported(protocol: AppProtocol) -> Option<String> {
-        (protocol != AppProtocol::Http).then(|| {
+        (!matches!(protocol, AppProtocol::Http | AppProtocol::H2c)).then(|| {
             let name = format!("{protocol:?}").to_lowercase();
-            format!("app protocol {name} is not served yet: calls to the app fail; use --app-protocol http")
+            format!(
+                "app protocol {name} is not served yet: calls to the app fail; use --app-protocol http or h2c"
+            )
         })
     }
 
@@ -182,11 +187,14 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
-    /// A connection for one exchange: one that was used before, unless `fresh`.
+    /// A connection for one exchange: one that was used before, unless `fresh`; of an HTTP/2 app a stream.
     ///
     /// # Errors
     /// What connecting said.
     pub(crate) async fn connect(&self, fresh: bool) -> io::Result<Exchange> {
+        if self.app.channel.protocol == AppProtocol::H2c {
+            return self.stream().await;
+        }
         let reused = if fresh { None } else { self.app.take_idle(rt::now()) };
         let (connection, held) = match reused {
             Some(Idle { mut connection, held, .. }) => {
@@ -199,7 +207,15 @@ impl Forwarding {
                 (connection, self.app.metrics.hold(Level::AppConnections))
             }
         };
-        Ok(Exchange { app: self.app.clone(), open: Some((connection, held)) })
+        Ok(Exchange { app: self.app.clone(), open: Some((connection, Some(held))) })
+    }
+
+    /// A stream on one of the app's connections.
+    async fn stream(&self) -> io::Result<Exchange> {
+        let address = self.app.address().await?;
+        let held = || self.app.metrics.hold(Level::AppConnections);
+        let (halves, reused) = self.app.h2c.stream(&address, rt::now() + CONNECT_TIME, held).await?;
+        Ok(Exchange { app: self.app.clone(), open: Some((Connection::of_stream(halves, reused), None)) })
     }
 }
 
@@ -208,7 +224,8 @@ impl Forwarding {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     app: Rc<App>,
-    open: Option<(Connection, Held)>,
+    /// A stream's connection is counted elsewhere.
+    open: Option<(Connection, Option<Held>)>,
 }
 
 impl Exchange {
@@ -224,7 +241,7 @@ impl Exchange {
 
     /// Request and answer are complete: the connection may carry another one if the app agrees.
     pub(crate) fn complete(mut self, keeps_alive: bool) {
-        if let Some((connection, held)) = self.open.take()
+        if let Some((connection, Some(held))) = self.open.take()
             && keeps_alive
         {
             self.app.keep(connection, held);

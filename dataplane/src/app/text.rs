@@ -85,6 +85,10 @@ impl Asked<'_> {
 pub(crate) fn answer_failure(asked: &Asked<'_>, no: &NoAnswer) -> Failure {
     match no {
         NoAnswer::Closed => asked.failed(Kind::AppAnswer, "EOF"),
+        NoAnswer::Reset(why) => asked.failed(Kind::AppAnswer, why),
+        NoAnswer::Refused => {
+            asked.failed(Kind::AppAnswer, "stream error: REFUSED_STREAM; received from peer")
+        }
         NoAnswer::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             asked.failed(Kind::AppAnswer, "unexpected EOF")
         }

@@ -1,11 +1,15 @@
 //! A connection to a server, the local app or one outside the mesh, as the client of one request after the other.
 
-use super::sealed::{NoSession, Sealed, handshake};
+use super::sealed::{NoSession, handshake};
 use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
-use crate::rt::{self, Address, Segment, Stream, Tick, Writer};
+use super::wire::To;
+use crate::http2::{self, StreamError};
+use crate::rt::{self, Address, Segment, Stream, Tick};
 use crate::tls::Session;
 use proto::http1::framing::{Framing, Incoming};
+use proto::http2::Code;
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -16,9 +20,7 @@ const MOST_INTERIM: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Connection {
     source: Source,
-    writer: Writer,
-    /// TLS, where it is spoken.
-    sealed: Option<Sealed>,
+    to: To,
     /// The response head of the present exchange.
     head: Vec<u8>,
     /// It carried a request before.
@@ -34,7 +36,8 @@ impl Connection {
     /// A fresh connection, in the clear.
     pub(crate) fn plain(stream: Stream) -> Connection {
         let (reader, writer) = stream.split();
-        Connection { source: Source::new(reader), writer, sealed: None, head: Vec::new(), reused: false }
+        let to = To::Socket(writer);
+        Connection { source: Source::new(reader), to, head: Vec::new(), reused: false }
     }
 
     /// Speaks TLS on a fresh connection.
@@ -49,7 +52,16 @@ impl Connection {
         let (sealed, plain) = handshake(&mut stream, session, by).await?;
         let (reader, writer) = stream.split();
         let source = Source::sealed(reader, sealed.clone(), plain);
-        Ok(Connection { source, writer, sealed: Some(sealed), head: Vec::new(), reused: false })
+        Ok(Connection { source, to: To::Sealed(writer, sealed), head: Vec::new(), reused: false })
+    }
+
+    /// A stream that is started by the first bytes of its request. `reused`: its connection was there before.
+    pub(crate) fn of_stream(
+        (receiver, sender): (http2::Receiver, http2::Sender),
+        reused: bool,
+    ) -> Connection {
+        let source = Source::of_stream(receiver, Vec::new());
+        Connection { source, to: To::Stream(sender), head: Vec::new(), reused }
     }
 
     /// Fit for another request: nothing came unasked, no end, no error.
@@ -61,12 +73,12 @@ impl Connection {
     pub(crate) fn exchange(&mut self) -> (Sink<'_>, Answer<'_>) {
         let answer =
             Answer { source: &mut self.source, head: &mut self.head, incoming: Incoming::new(Framing::None) };
-        (Sink::under(&mut self.writer, self.sealed.clone()), answer)
+        (Sink::new(&mut self.to), answer)
     }
 
     /// Closes a connection in the middle of an exchange: the app sees that the request is void.
     pub(crate) fn abort(self) {
-        self.writer.abort();
+        self.to.abort(Code::CANCEL);
     }
 }
 
@@ -89,12 +101,20 @@ pub(crate) enum NoAnswer {
     TooManyInterim,
     /// Nothing came in time.
     Deadline,
+    /// The app provably did nothing for the request: it refused the stream.
+    Refused,
+    /// The app reset the stream.
+    Reset(String),
 }
 
 impl Answer<'_> {
     /// Waits for the final answer's head; interim ones are swallowed. [`Answer::head_bytes`] then holds it, or more than
     /// `limit` bytes of it.
     pub(crate) async fn receive_head(&mut self, limit: usize, by: Tick) -> Result<(), NoAnswer> {
+        if let Some(stream) = self.source.stream() {
+            self.head.clear();
+            return poll_fn(|cx| stream.poll_response(self.head, by, cx)).await.map_err(NoAnswer::from);
+        }
         let deadlines = Deadlines { first_byte: by, rest: Duration::from_secs(30) };
         for _ in 0..=MOST_INTERIM {
             self.source.head(self.head, limit, deadlines).await?;
@@ -122,7 +142,7 @@ impl Answer<'_> {
 
     /// The head is understood: a body framed so follows.
     pub(crate) fn begin_body(&mut self, framing: Framing) {
-        self.incoming = Incoming::new(framing);
+        self.incoming = self.source.incoming(framing);
     }
 
     /// The next piece of the body; `None` at its end.
@@ -150,6 +170,17 @@ impl Answer<'_> {
 fn is_interim(head: &[u8]) -> bool {
     let status = head.get(9..12).unwrap_or_default();
     status.first() == Some(&b'1') && status != b"101"
+}
+
+impl From<StreamError> for NoAnswer {
+    fn from(error: StreamError) -> NoAnswer {
+        match error {
+            StreamError::Unprocessed => NoAnswer::Refused,
+            StreamError::Deadline => NoAnswer::Deadline,
+            StreamError::Reset(_) => NoAnswer::Reset(error.to_string()),
+            error => NoAnswer::Io(error.into()),
+        }
+    }
 }
 
 impl From<NoHead> for NoAnswer {

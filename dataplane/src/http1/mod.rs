@@ -9,3 +9,4 @@ pub(crate) mod sealed;
 pub(crate) mod server;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod wire;

@@ -3,9 +3,12 @@
 use super::left::Ends;
 use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
-use crate::rt::{self, Segment, SendError, Stream, Tick, Writer};
+use super::wire::To;
+use crate::http2;
+use crate::rt::{self, Reader, Segment, SendError, Stream, Tick, Writer};
 use proto::http1::framing::{Framing, Incoming};
 use proto::http1::head::{Request, SLACK};
+use proto::http2::Code;
 use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,13 +22,16 @@ const DISCARDED: u64 = 256 << 10;
 /// How long a connection that is given up may take to take its last answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What of HTTP/2's preface reads as a head (RFC 9113 section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
 /// A client's connection between two requests.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// What the client sends.
     pub(crate) source: Source,
     /// What the client gets.
-    pub(crate) writer: Writer,
+    pub(crate) to: To,
     /// The present request's head.
     pub(crate) head: Vec<u8>,
     /// Both ends, for clients on loopback.
@@ -42,13 +48,40 @@ pub(crate) enum After {
     Close,
     /// The answer is not complete: the client must see that.
     Abort,
+    /// Nothing was answered: the client asks for HTTP/2 on this connection.
+    Upgrade,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
         let ends = Ends::of(stream.peer(), stream.local());
         let (reader, writer) = stream.split();
-        Connection { source: Source::new(reader), writer, head: Vec::new(), ends, served: false }
+        let to = To::Socket(writer);
+        Connection { source: Source::new(reader), to, head: Vec::new(), ends, served: false }
+    }
+
+    /// One stream of a client that speaks HTTP/2, with the head of its request and what is there of its body. It
+    /// carries one exchange.
+    pub(crate) fn of_stream(
+        (receiver, sender): (http2::Receiver, http2::Sender),
+        head: Vec<u8>,
+        first: Vec<u8>,
+    ) -> Connection {
+        let source = Source::of_stream(receiver, first);
+        Connection { source, to: To::Stream(sender), head, ends: None, served: true }
+    }
+
+    /// Whether the client began with HTTP/2's preface: it has prior knowledge.
+    pub(crate) fn begins_http2(&self) -> bool {
+        self.head == PREFACE
+    }
+
+    /// The socket, and what was received of it and not used; `None` for a stream.
+    pub(crate) fn into_socket(self) -> Option<(Reader, Writer, Vec<u8>)> {
+        match (self.source.into_socket(), self.to) {
+            (Some((reader, first)), To::Socket(writer)) => Some((reader, writer, first)),
+            _ => None,
+        }
     }
 
     /// Waits for the next request's head; afterwards `head` holds it, or more than the limit of it.
@@ -67,11 +100,12 @@ impl Connection {
     pub(crate) async fn end(mut self, after: After) {
         match after {
             After::Abort => {
-                let _ = self.writer.sent(rt::now() + LINGER).await; // it is cut off either way
-                self.writer.abort();
+                let _ = self.to.sent(rt::now() + LINGER).await; // it is cut off either way
+                self.to.abort(Code::INTERNAL_ERROR);
             }
-            After::Close => self.writer.close(LINGER),
-            After::Next => {} // nothing is under way: dropping it closes it
+            After::Close => self.to.close(LINGER),
+            After::Upgrade => {} // never at an end
+            After::Next => {}    // nothing is under way: dropping it closes it
         }
     }
 }
@@ -121,7 +155,7 @@ impl<'c> Body<'c> {
         ends: Option<Ends>,
     ) -> Body<'c> {
         let framing = request.framing();
-        let incoming = Incoming::new(framing);
+        let incoming = source.incoming(framing);
         Body { source, incoming, framing, limit, taken: 0, uninvited: request.expects_continue(), ends }
     }
 
@@ -157,7 +191,7 @@ impl<'c> Body<'c> {
     /// Tells a client that waits for it that its body is wanted.
     pub(crate) async fn invite(&mut self, answer: &mut Sink<'_>) -> Result<(), SendError> {
         if std::mem::take(&mut self.uninvited) && !self.is_done() {
-            answer.interim(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            answer.interim(100, b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         Ok(())
     }

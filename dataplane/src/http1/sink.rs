@@ -1,8 +1,8 @@
 //! The sending half of a connection while one message is written: head and body go out together where they are
 //! ready together.
 
-use super::sealed::Sealed;
-use crate::rt::{self, Segment, Segments, SendError, Writer};
+use super::wire::To;
+use crate::rt::{self, Segment, Segments, SendError};
 use proto::http1::framing::{BodyError, Framing, Outgoing};
 use proto::http1::head::Version;
 use std::future::poll_fn;
@@ -17,15 +17,17 @@ const COPIED: usize = 1024;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Sink<'c> {
-    writer: &'c mut Writer,
+    to: &'c mut To,
+    /// The head of a stream's message, until it goes out.
+    fields: Option<Vec<u8>>,
+    /// The end of a stream's message is still to be sent.
+    ends: bool,
     /// Accepted pieces in order; `tail` follows them.
     pending: Segments,
     tail: Vec<u8>,
     state: State,
     /// The client speaks HTTP/1.0, and is answered in it.
     old: bool,
-    /// TLS, where it is spoken.
-    sealed: Option<Sealed>,
 }
 
 #[derive(Debug)]
@@ -36,13 +38,16 @@ enum State {
 }
 
 impl<'c> Sink<'c> {
-    pub(crate) fn new(writer: &'c mut Writer) -> Sink<'c> {
-        Sink::under(writer, None)
-    }
-
-    /// The same under TLS, where it is spoken.
-    pub(crate) fn under(writer: &'c mut Writer, sealed: Option<Sealed>) -> Sink<'c> {
-        Sink { writer, pending: Segments::new(), tail: Vec::new(), state: State::Head, old: false, sealed }
+    pub(crate) fn new(to: &'c mut To) -> Sink<'c> {
+        Sink {
+            to,
+            fields: None,
+            ends: false,
+            pending: Segments::new(),
+            tail: Vec::new(),
+            state: State::Head,
+            old: false,
+        }
     }
 
     /// Answers are written for a client of that version.
@@ -66,7 +71,27 @@ impl<'c> Sink<'c> {
         {
             *minor = b'0';
         }
+        if !self.to.is_stream() {
+            self.state = State::Body(Outgoing::new(framing));
+            return;
+        }
+        self.fields = Some(std::mem::take(&mut self.tail));
+        let framing = if framing == Framing::Chunked { Framing::UntilClose } else { framing };
         self.state = State::Body(Outgoing::new(framing));
+    }
+
+    /// What was appended to the head is a whole message, with its body.
+    pub(crate) fn whole(&mut self) {
+        if self.to.is_stream() {
+            let end = self
+                .tail
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")
+                .map_or(self.tail.len(), |at| at + 4);
+            let body = self.tail.split_off(end);
+            self.fields = Some(std::mem::replace(&mut self.tail, body));
+            self.ends = true;
+        }
     }
 
     /// Whether a head was written, so that no other answer can stand in its place.
@@ -134,6 +159,7 @@ impl<'c> Sink<'c> {
     pub(crate) fn finish(&mut self) -> Result<(), BodyError> {
         if let State::Body(outgoing) = &mut self.state {
             outgoing.finish(&mut self.tail)?;
+            self.ends = true;
             self.state = State::Done { sent: outgoing.sent() };
         }
         Ok(())
@@ -147,14 +173,15 @@ impl<'c> Sink<'c> {
         if !self.tail.is_empty() {
             self.pending.push(Segment::Vec(std::mem::take(&mut self.tail)));
         }
-        if self.pending.is_empty() {
+        let pending = std::mem::take(&mut self.pending);
+        if self.to.is_stream() {
+            let end = std::mem::take(&mut self.ends);
+            return self.to.message(self.fields.take(), &pending, end).await;
+        }
+        if pending.is_empty() {
             return Ok(());
         }
-        let pending = std::mem::take(&mut self.pending);
-        match &self.sealed {
-            None => self.writer.send(pending).await,
-            Some(sealed) => self.writer.send(sealed.seal(&pending)?).await,
-        }
+        self.to.send(pending).await
     }
 
     /// Waits until the receiver has taken what was sent: before anything is received that would have to be kept.
@@ -164,7 +191,7 @@ impl<'c> Sink<'c> {
     /// That the connection has failed.
     pub(crate) async fn room(&mut self, mut release: impl FnMut()) -> Result<(), SendError> {
         poll_fn(|cx| {
-            let room = self.writer.poll_can_send(cx);
+            let room = self.to.poll_room(cx);
             if room.is_pending() {
                 release();
             }
@@ -173,11 +200,11 @@ impl<'c> Sink<'c> {
         .await
     }
 
-    /// Sends bytes that stand before the message, such as `100 Continue`.
+    /// Sends an informational answer, given in both forms, before the message.
     ///
     /// # Errors
     /// That the connection has failed.
-    pub(crate) async fn interim(&mut self, bytes: &'static [u8]) -> Result<(), SendError> {
-        self.writer.send(bytes).await
+    pub(crate) async fn interim(&mut self, status: u16, bytes: &'static [u8]) -> Result<(), SendError> {
+        self.to.interim(status, bytes).await
     }
 }

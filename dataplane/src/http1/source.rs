@@ -1,8 +1,10 @@
 //! The receiving half of a connection: heads are copied out, bodies leave as the chunks they came in.
 
 use super::sealed::Sealed;
+use super::wire::{From as Wire, Received};
+use crate::http2;
 use crate::rt::{self, Chunk, Reader, RecvError, Segment, Tick};
-use proto::http1::framing::{BodyError, Incoming};
+use proto::http1::framing::{BodyError, Framing, Incoming};
 use std::fmt;
 use std::task::{Context, Poll, ready};
 
@@ -12,11 +14,9 @@ const MOST_AHEAD: usize = 16 << 10;
 /// The receiving half of a connection, with what was received and not yet used.
 #[derive(Debug)]
 pub(crate) struct Source {
-    reader: Reader,
+    wire: Wire,
     rest: Rest,
     ended: bool,
-    /// TLS, where it is spoken.
-    sealed: Option<Sealed>,
 }
 
 /// Received bytes that wait for their consumer.
@@ -66,23 +66,53 @@ impl fmt::Display for NoBody {
 
 impl Source {
     pub(crate) fn new(reader: Reader) -> Source {
-        Source { reader, rest: Rest::Empty, ended: false, sealed: None }
+        Source { wire: Wire::Socket(reader), rest: Rest::Empty, ended: false }
     }
 
     /// The same under TLS; `plain` came with the handshake.
     pub(crate) fn sealed(reader: Reader, sealed: Sealed, plain: Vec<u8>) -> Source {
-        let rest = if plain.is_empty() { Rest::Empty } else { Rest::Own { bytes: plain, at: 0 } };
-        Source { reader, rest, ended: false, sealed: Some(sealed) }
+        Source { wire: Wire::Sealed(reader, sealed), rest: Rest::own(plain), ended: false }
+    }
+
+    /// The body of one message of a stream, of which `first` was received before.
+    pub(crate) fn of_stream(stream: http2::Receiver, first: Vec<u8>) -> Source {
+        Source { wire: Wire::Stream(stream), rest: Rest::own(first), ended: false }
+    }
+
+    /// The stream, if it is one.
+    pub(crate) fn stream(&self) -> Option<&http2::Receiver> {
+        match &self.wire {
+            Wire::Socket(_) | Wire::Sealed(..) => None,
+            Wire::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// What reads a body that its head declares to be framed so. A stream has a framing of its own.
+    pub(crate) fn incoming(&self, framing: Framing) -> Incoming {
+        match framing {
+            Framing::Chunked if self.wire.is_stream() => Incoming::new(Framing::UntilClose),
+            framing => Incoming::new(framing),
+        }
+    }
+
+    /// The socket, and what was received of it and not used; `None` for a stream, and under TLS.
+    pub(crate) fn into_socket(self) -> Option<(Reader, Vec<u8>)> {
+        let first = self.rest.bytes().to_vec();
+        match self.wire {
+            Wire::Socket(reader) => Some((reader, first)),
+            Wire::Sealed(..) | Wire::Stream(_) => None,
+        }
     }
 
     /// Nothing unused was received, and the connection shows neither end nor error.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.rest.is_empty() && !self.ended && self.reader.is_quiet()
+        self.rest.is_empty() && !self.ended && self.wire.is_quiet()
     }
 
-    /// Whether the other end has finished sending.
+    /// Whether the other end has finished sending, so that it may have left. One that finished a stream's message is
+    /// still there.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+        self.ended && !self.wire.is_stream()
     }
 
     /// Copies what is in a receive buffer: before a wait for anybody but its consumer.
@@ -158,7 +188,7 @@ impl Source {
 
     /// Whether [`Source::piece`] could take a step without waiting.
     pub(crate) fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+        !self.rest.is_empty() || (!self.ended && self.wire.has_more())
     }
 
     /// Receives unless there are unused bytes; `false` at the end of the stream.
@@ -169,51 +199,25 @@ impl Source {
         if self.ended {
             return Ok(false);
         }
-        loop {
-            let chunk = self.reader.recv(by).await?;
-            match (chunk, &self.sealed) {
-                (Some(chunk), None) => self.rest = Rest::Chunk(chunk),
-                (None, None) => self.ended = true,
-                (chunk, Some(_)) => self.open(chunk)?,
-            }
-            if self.ended || !self.rest.is_empty() {
-                return Ok(!self.rest.is_empty());
-            }
+        match self.wire.recv(by).await? {
+            Some(Received::Chunk(chunk)) => self.rest = Rest::Chunk(chunk),
+            Some(Received::Own(bytes)) => self.rest = Rest::own(bytes),
+            None => self.ended = true,
         }
-    }
-
-    /// What arrived under TLS. An end that TLS did not announce is a cut.
-    fn open(&mut self, chunk: Option<Chunk>) -> Result<(), RecvError> {
-        let Some(sealed) = &self.sealed else { return Ok(()) };
-        let Some(mut chunk) = chunk else {
-            self.ended = true;
-            let announced = sealed.is_closed();
-            return if announced {
-                Ok(())
-            } else {
-                Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
-            };
-        };
-        let plain = sealed.open(&mut chunk)?;
-        self.ended = sealed.is_closed();
-        if !plain.is_empty() {
-            self.rest.keep(&plain);
-        }
-        Ok(())
+        Ok(!self.ended)
     }
 
     /// Watches the connection while somebody else is at work: ready with the error when it failed. What comes meanwhile
     /// is kept, copied, up to [`MOST_AHEAD`]; after that, and after the other end finished sending, never ready.
     pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
+        if let Some(failed) = self.wire.poll_stream_failed(cx) {
+            return failed; // what comes meanwhile stays in the stream's window
+        }
         self.release();
         while !self.ended && self.rest.bytes().len() < MOST_AHEAD {
-            match ready!(self.reader.poll_recv(cx)) {
-                Ok(chunk) if self.sealed.is_some() => {
-                    if let Err(RecvError::Io(error)) = self.open(chunk) {
-                        return Poll::Ready(error);
-                    }
-                }
-                Ok(Some(chunk)) => self.rest.keep(&chunk),
+            match ready!(self.wire.poll_recv(Tick::NEVER, cx)) {
+                Ok(Some(Received::Chunk(chunk))) => self.rest.keep(&chunk),
+                Ok(Some(Received::Own(bytes))) => self.rest.keep(&bytes),
                 Ok(None) => self.ended = true,
                 Err(RecvError::Io(error)) => return Poll::Ready(error),
                 Err(RecvError::Deadline) => {}
@@ -233,6 +237,10 @@ pub(crate) struct Deadlines {
 }
 
 impl Rest {
+    fn own(bytes: Vec<u8>) -> Rest {
+        if bytes.is_empty() { Rest::Empty } else { Rest::Own { bytes, at: 0 } }
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Rest::Empty => &[],
@@ -271,6 +279,9 @@ impl Rest {
         };
         let piece = match self {
             Rest::Chunk(chunk) if found.body > 0 => Some(Segment::from(chunk.split_to(found.body))),
+            Rest::Own { bytes, at: 0 } if found.body == bytes.len() => {
+                return Ok(Some(Segment::from(std::mem::take(bytes)))); // an empty rest is none
+            }
             Rest::Own { bytes, at } if found.body > 0 => {
                 let piece = bytes.get(*at..*at + found.body).unwrap_or_default().to_vec();
                 *at += found.body;

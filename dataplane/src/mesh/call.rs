@@ -2,7 +2,7 @@
 
 use super::end;
 use super::error::CallError;
-use super::link::{Features, Inner, Link};
+use crate::http2::link::{Features, Inner, Link};
 use crate::rt::{self, Tick};
 use crate::tls::PeerIdentity;
 use proto::grpc::frame::{self, FrameError, PREFIX};
@@ -176,7 +176,7 @@ impl Call {
     pub fn poll_next(&mut self, by: Tick, cx: &mut Context<'_>) -> Poll<Result<Next, CallError>> {
         let slot = self.slot.map_err(not_started)?;
         let inner = &mut *self.link.inner();
-        let wanted = match step(&mut self.head, inner, slot, self.link.limits.max_message) {
+        let wanted = match step(&mut self.head, inner, slot, self.link.limits.max_message.get()) {
             Step::Ready(next) => return Poll::Ready(Ok(next)),
             Step::Refused(error) => {
                 self.link.touch(inner);
@@ -218,7 +218,7 @@ impl Call {
         let slot = self.slot.ok()?;
         let lent = self.link.inner().conn.lend(slot);
         let received = lent.0.get(lent.1..).unwrap_or_default();
-        let whole = frame::split(received, self.link.limits.max_message).ok().flatten();
+        let whole = frame::split(received, self.link.limits.max_message.get()).ok().flatten();
         let (result, used) = match whole {
             Some(first) => (Some(f(first.message)), first.used),
             None => (None, 0),

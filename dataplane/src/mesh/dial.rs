@@ -1,9 +1,10 @@
 //! Making a connection to a peer: TCP, TLS, SETTINGS; and why that can fail.
 
-use super::drive::drive;
 use super::limits::MeshLimits;
-use super::link::{Blocks, Link, LinkEnd, clock};
 use super::pool::{Peer, PeerKey};
+use crate::http2::LinkLimits;
+use crate::http2::drive::drive;
+use crate::http2::link::{Blocks, Link, LinkEnd, clock};
 use crate::rt::{self, Address, Tick};
 use crate::tls::{Identity, Rejection, Session, TlsError};
 use proto::http2::{Connection, Event};
@@ -97,12 +98,13 @@ pub(super) fn take_off(
     peer: &Rc<Peer>,
     identity: Option<Arc<Identity>>,
     limits: Rc<MeshLimits>,
+    links: Rc<LinkLimits>,
 ) -> Rc<Flight> {
     let flight = Rc::new(Flight { phase: Cell::new(Phase::Connect), outcome: RefCell::new(None) });
     let (peer, mine) = (Rc::clone(peer), Rc::clone(&flight));
     rt::spawn(async move {
         let by = rt::now() + limits.dial;
-        let outcome = match rt::within(by, dial(&peer, identity, limits, &mine, by)).await {
+        let outcome = match rt::within(by, dial(&peer, identity, &limits, links, &mine, by)).await {
             Some(Ok(link)) => {
                 peer.add(link);
                 Ok(())
@@ -119,7 +121,8 @@ pub(super) fn take_off(
 async fn dial(
     peer: &Rc<Peer>,
     identity: Option<Arc<Identity>>,
-    limits: Rc<MeshLimits>,
+    limits: &MeshLimits,
+    links: Rc<LinkLimits>,
     flight: &Flight,
     by: Tick,
 ) -> Result<Rc<Link>, DialError> {
@@ -130,7 +133,7 @@ async fn dial(
     let (reader, writer) = stream.split();
     let mut conn = Connection::client(limits.http2.clone(), clock());
     let blocks = blocks(&mut conn, key);
-    let link = Link::new(conn, blocks, session, writer, limits);
+    let link = Link::new(conn, blocks, session, writer, links);
     hello(&link);
     let settled = Rc::new(Settled::default());
     let (driven, told, owner) = (Rc::clone(&link), Rc::clone(&settled), Rc::downgrade(peer));

@@ -1,6 +1,9 @@
 //! Limits and waits of the mesh hop.
 
+use crate::http2::LinkLimits;
 use proto::http2::Limits;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Limits of all connections of a mesh, in either role.
@@ -21,6 +24,17 @@ pub struct MeshLimits {
     pub dial: Duration,
     /// How long the last bytes of a connection may take. Default 1 s.
     pub close: Duration,
+}
+
+impl MeshLimits {
+    /// What each of its connections keeps.
+    pub(super) fn of_links(&self) -> Rc<LinkLimits> {
+        Rc::new(LinkLimits {
+            streams: self.calls,
+            close: self.close,
+            max_message: Cell::new(self.max_message),
+        })
+    }
 }
 
 impl Default for MeshLimits {

@@ -12,22 +12,19 @@
 //! No buffer of the pool is held across a wait, nothing is allocated for a message, a call's deadline costs no timer.
 
 mod call;
-mod deadline;
 mod dial;
-mod drive;
 mod end;
 mod error;
 mod limits;
-mod link;
 mod pool;
 mod queue;
 mod serve;
 
+pub use crate::http2::{Features, LinkEnd};
 pub use call::{Call, GrpcEnd, Next};
 pub use dial::{DialError, Phase};
 pub use error::CallError;
 pub use limits::MeshLimits;
-pub use link::{Features, LinkEnd};
 pub use pool::{Checkout, Mesh, PeerKey, PeerStatus, Start};
 pub use serve::{Serving, serve};
 

@@ -3,8 +3,9 @@
 use super::call::Call;
 use super::dial::{DialError, Flight, Phase, take_off};
 use super::limits::MeshLimits;
-use super::link::{Features, Link};
 use super::queue::Queue;
+use crate::http2::LinkLimits;
+use crate::http2::link::{Features, Link};
 use crate::rt::{self, Tick};
 use crate::tls::Identity;
 use proto::spiffe::SpiffeId;
@@ -70,6 +71,7 @@ pub struct Mesh(Rc<Shared>);
 
 pub(super) struct Shared {
     limits: Rc<MeshLimits>,
+    links: Rc<LinkLimits>,
     identity: RefCell<Option<Arc<Identity>>>,
     peers: RefCell<BTreeMap<SocketAddr, Vec<Rc<Peer>>>>,
     closed: Cell<bool>,
@@ -85,6 +87,7 @@ impl Mesh {
     /// No connections yet, and no identity: only plaintext peers can be reached.
     pub fn new(limits: MeshLimits) -> Mesh {
         Mesh(Rc::new(Shared {
+            links: limits.of_links(),
             limits: Rc::new(limits),
             identity: RefCell::new(None),
             peers: RefCell::new(BTreeMap::new()),
@@ -95,6 +98,11 @@ impl Mesh {
     /// The identity that connections made from now on show. Open ones stay as they are.
     pub fn set_identity(&self, identity: Option<Arc<Identity>>) {
         *self.0.identity.borrow_mut() = identity;
+    }
+
+    /// Largest message that a peer may send from now on, on open connections too.
+    pub fn set_max_message(&self, bytes: usize) {
+        self.0.links.max_message.set(bytes);
     }
 
     /// A connection to the peer with room for one call: an open one, one that is being dialled, or a new one.
@@ -211,7 +219,7 @@ impl Peer {
         let mut flight = self.flight.borrow_mut();
         if flight.is_none() && self.links.borrow().len() < shared.limits.connections {
             let identity = shared.identity.borrow().clone();
-            *flight = Some(take_off(self, identity, Rc::clone(&shared.limits)));
+            *flight = Some(take_off(self, identity, Rc::clone(&shared.limits), Rc::clone(&shared.links)));
         }
         flight.clone()
     }

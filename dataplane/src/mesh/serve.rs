@@ -1,10 +1,11 @@
 //! The accepting end: every call of a peer goes to a handler.
 
 use super::call::Call;
-use super::drive::drive;
 use super::end::is_grpc_type;
 use super::limits::MeshLimits;
-use super::link::{Blocks, Link, LinkEnd, clock};
+use crate::http2::LinkLimits;
+use crate::http2::drive::drive;
+use crate::http2::link::{Blocks, Link, LinkEnd, clock};
 use crate::rt;
 use crate::tls::{Identity, Session};
 use proto::grpc::{metadata, status::Code};
@@ -20,7 +21,8 @@ pub struct Serving(Rc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limits: Rc<MeshLimits>,
+    limits: MeshLimits,
+    of_links: Rc<LinkLimits>,
     links: RefCell<Vec<Rc<Link>>>,
     draining: Cell<bool>,
 }
@@ -29,7 +31,8 @@ impl Serving {
     /// No connections yet.
     pub fn new(limits: MeshLimits) -> Serving {
         Serving(Rc::new(Shared {
-            limits: Rc::new(limits),
+            of_links: limits.of_links(),
+            limits,
             links: RefCell::new(Vec::new()),
             draining: Cell::new(false),
         }))
@@ -40,6 +43,11 @@ impl Serving {
         self.0.draining.set(true);
         let links = self.0.links.borrow().clone();
         links.iter().for_each(|link| link.shutdown());
+    }
+
+    /// Largest message that a peer may send from now on, on open connections too.
+    pub fn set_max_message(&self, bytes: usize) {
+        self.0.of_links.max_message.set(bytes);
     }
 
     /// Open connections.
@@ -66,14 +74,13 @@ pub async fn serve(
         Err(error) => return LinkEnd::Tls(error),
     };
     let (reader, writer) = stream.split();
-    let limits = Rc::clone(&serving.0.limits);
-    let mut conn = Connection::server(limits.http2.clone(), clock());
+    let mut conn = Connection::server(serving.0.limits.http2.clone(), clock());
     let blocks = Blocks {
         head: Some(conn.register(&[(":status", "200"), ("content-type", "application/grpc")])),
         ok: Some(conn.register(&[("grpc-status", "0")])),
         paths: Vec::new(),
     };
-    let link = Link::new(conn, blocks, session, writer, limits);
+    let link = Link::new(conn, blocks, session, writer, Rc::clone(&serving.0.of_links));
     let _registered = Registered::new(serving, &link);
     link.touch(&mut link.inner());
     drive(link, reader, |link, event| {

@@ -8,7 +8,6 @@
 mod life;
 mod questions;
 mod seat;
-mod survive;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -24,6 +23,7 @@ use proto::snapshot::AppRef;
 use seat::{Seat, ToShard};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,7 @@ fn serve(config: Config) -> io::Result<bool> {
     let backend = rt::preflight(config.backend)?;
     log::info(RUNTIME, format_args!("networking: {backend}"));
     let common: Arc<Common> = Arc::default();
+    common.http1_only.store(is_h2c_off(std::env::var("DAPR_HTTP_DISABLE_H2C").ok().as_deref()), Relaxed);
     let plane = Plane::new(config.shards.max(1));
     let subscription = subscribe(&config, &backend, &plane, &common)?;
     let names = Arc::new(ByControl(OnceLock::new()));
@@ -75,6 +76,12 @@ fn serve(config: Config) -> io::Result<bool> {
         Some(error) => Err(error),
         None => Ok(common.ending.is_forced()),
     }
+}
+
+/// Whether `DAPR_HTTP_DISABLE_H2C` has one of daprd's values for "yes" (spec/invocation 1.1).
+fn is_h2c_off(value: Option<&str>) -> bool {
+    let value = value.unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(&*value, "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
 /// The mailboxes of all shards, made before the shards.

@@ -1,7 +1,6 @@
 //! One shard at work: its inbox, and on the first shard the listeners and the life of the process.
 
 use super::life::{self, Life};
-use super::survive::Survive;
 use super::workers::Workers;
 use super::{NamesEverywhere, Told};
 use crate::admin::{self, Scope};
@@ -11,6 +10,7 @@ use crate::log::{self, RUNTIME};
 use crate::mesh::{self, MeshLimits, Serving};
 use crate::metrics::Level;
 use crate::rt::{self, Address, Listener, Mailbox, Receiver, Sender};
+use crate::shard::survive::Survive;
 use crate::shard::{Common, Names, Shard, now};
 use crate::subscribe::Update;
 use proto::control::{AppRef as AppName, EndpointHealth, Peer};

@@ -1,11 +1,11 @@
 //! Tasks that serve the calls of other sidecars, one call after the other: the state of a call is some kilobytes, and
 //! a call that finds an idle worker costs neither a new task nor that memory.
 
-use super::survive::Survive;
 use crate::mesh::Call;
 use crate::proxy;
 use crate::rt;
 use crate::shard::Shard;
+use crate::shard::survive::Survive;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;

@@ -45,16 +45,17 @@ pub(super) async fn serve(
 ) -> Result<Served, Failure> {
     let mut fresh = false;
     loop {
-        let exchange = forwarding.connect(fresh).await.map_err(|error| request.asked.unreachable(&error))?;
+        let exchange = forwarding.connect(fresh).await;
+        let exchange = exchange.map_err(|error| request.asked.unreachable(&error))?;
         let began = Instant::now();
         match once(incoming, hop, exchange, request, sequence, began).await {
-            Err(Unanswered::Stale(_)) if !fresh && request.is_repeatable() => {
+            Err(failed) if !fresh && request.goes_again(&failed) => {
                 incoming.shard.metrics.event(Event::StaleAppConnection);
                 fresh = true;
             }
-            Err(Unanswered::Stale(failure) | Unanswered::Failed(failure)) => {
+            Err(failed) => {
                 count(incoming, request, Served { status: 500, ..Served::default() }, began);
-                return Err(failure);
+                return Err(failed.into_failure());
             }
             Ok(served) => {
                 count(incoming, request, served, began);

@@ -81,14 +81,14 @@ async fn exchange(
         let told = once(out, exchange, request, body, answer, began).await;
         let status = if told.is_ok() { out.status.get() } else { 500 };
         match told {
-            Err(Unanswered::Stale(_)) if !fresh && request.is_repeatable() => {
+            Err(failed) if !fresh && request.goes_again(&failed) => {
                 out.shard.metrics.event(Event::StaleAppConnection);
                 fresh = true;
                 continue;
             }
-            Err(Unanswered::Stale(failure) | Unanswered::Failed(failure)) => {
+            Err(failed) => {
                 count(out, request, status, began, answer.body_bytes());
-                return Err(failure);
+                return Err(failed.into_failure());
             }
             Ok(()) => {
                 count(out, request, status, began, answer.body_bytes());

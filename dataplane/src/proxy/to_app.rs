@@ -46,6 +46,8 @@ impl Rooted {
 pub(super) enum Unanswered {
     /// A connection that was used before was closed before it answered: the app may not have seen the request.
     Stale(Failure),
+    /// The app refused the request and did nothing for it.
+    Refused(Failure),
     /// Anything else.
     Failed(Failure),
 }
@@ -53,8 +55,11 @@ pub(super) enum Unanswered {
 impl Unanswered {
     /// What the client is told.
     pub(super) fn into_failure(self) -> Failure {
-        let (Unanswered::Stale(failure) | Unanswered::Failed(failure)) = self;
-        failure
+        match self {
+            Unanswered::Stale(failure) | Unanswered::Refused(failure) | Unanswered::Failed(failure) => {
+                failure
+            }
+        }
     }
 }
 
@@ -70,6 +75,15 @@ impl AppRequest<'_> {
     pub(super) fn is_repeatable(&self) -> bool {
         let idempotent = matches!(self.asked.verb, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE");
         idempotent && self.ended
+    }
+
+    /// Whether it may go out once more after that failure.
+    pub(super) fn goes_again(&self, failed: &Unanswered) -> bool {
+        match failed {
+            Unanswered::Stale(_) => self.is_repeatable(),
+            Unanswered::Refused(_) => self.ended,
+            Unanswered::Failed(_) => false,
+        }
     }
 
     /// Writes the head and what is there of the body.
@@ -88,6 +102,7 @@ impl AppRequest<'_> {
                 NoAnswer::Closed | NoAnswer::Io(_) if reused && answer.head_bytes().is_empty() => {
                     Unanswered::Stale(failure)
                 }
+                NoAnswer::Refused => Unanswered::Refused(failure),
                 _ => Unanswered::Failed(failure),
             }
         })

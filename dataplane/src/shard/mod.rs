@@ -4,6 +4,7 @@
 mod ending;
 mod extended;
 pub(crate) mod signal;
+pub(crate) mod survive;
 pub(crate) mod target;
 
 use crate::app::{App, Gate, Slots};
@@ -58,6 +59,8 @@ pub struct Common {
     pub extended: Extended,
     /// Who is told that the process is to end.
     pub ending: Ending,
+    /// Local clients are not served HTTP/2 (`DAPR_HTTP_DISABLE_H2C`).
+    pub http1_only: AtomicBool,
 }
 
 /// Who answers questions about names. Calls only send a message away.

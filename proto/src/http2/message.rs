@@ -134,7 +134,7 @@ impl<'a> Gather<'a> {
                 malformed("request without :method, :scheme or :path")
             }
             Part::Response if self.seen != STATUS => malformed("response without :status"),
-            Part::Response if self.facts.status < 200 => malformed("informational response"), // none in gRPC
+            Part::Response if self.facts.status == 101 => malformed("101 does not exist here (§8.6)"),
             _ => Ok(self.facts),
         }
     }
@@ -205,10 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_response_has_a_final_status_and_trailers_have_none() {
+    fn a_response_has_a_status_and_trailers_have_none() {
         let facts = gather(Part::Response, &[(":status", "404"), ("content-length", "9")]).unwrap();
         assert_eq!(facts, Facts { status: 404, length: Some(9) });
-        for bad in ["100", "103", "20", "2000", "2x0", "099", ""] {
+        assert_eq!(gather(Part::Response, &[(":status", "103")]).unwrap().status, 103);
+        for bad in ["101", "20", "2000", "2x0", "099", ""] {
             assert!(gather(Part::Response, &[(":status", bad)]).is_err(), "{bad}");
         }
         assert!(gather(Part::Response, &[("a", "b")]).is_err());

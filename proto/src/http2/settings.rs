@@ -100,7 +100,8 @@ pub(super) fn announce(out: &mut Vec<u8>, limits: &Limits, server: bool) {
         (OUTRIGGER, limits.features),
     ];
     let at = frame::open(out);
-    for (id, value) in ours {
+    let said = ours.iter().filter(|(id, value)| *id != OUTRIGGER || *value != 0);
+    for (id, value) in said {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&value.to_be_bytes());
     }

@@ -42,9 +42,9 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A stream that this end opened by sending HEADERS (never with END_STREAM).
-    pub(super) fn opened_here() -> State {
-        State { receive: Half::Head, send: Half::Body }
+    /// A stream that this end opened by sending HEADERS, with END_STREAM or without.
+    pub(super) fn opened_here(end: bool) -> State {
+        State { receive: Half::Head, send: if end { Half::Closed } else { Half::Body } }
     }
 
     /// A stream that the peer opens; its HEADERS are received next.
@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_first_header_block_is_the_head_and_the_second_the_trailers() {
-        let mut state = State::opened_here();
+        assert_eq!(State::opened_here(true).send_half(), Half::Closed);
+        let mut state = State::opened_here(false);
         assert_eq!(state.receive_headers(false), Ok(Headers::Head));
         assert_eq!(state.receive_headers(true), Ok(Headers::Trailers));
         assert_eq!(state.send_half(), Half::Body);

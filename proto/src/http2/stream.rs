@@ -61,6 +61,10 @@ pub(super) struct Stream {
     pub(super) head: Fields,
     pub(super) trailers: Fields,
     pub(super) status: u16,
+    /// Informational responses that came before it.
+    pub(super) interims: u8,
+    /// The request was HEAD: `content-length` of its response says nothing about DATA (§8.1.1).
+    pub(super) to_head: bool,
     /// Bytes the reader waits for; fewer raise no event.
     pub(super) wanted: usize,
     /// The writer waits for its unsent bytes to become fewer.
@@ -100,6 +104,8 @@ impl Stream {
             head: Fields::default(),
             trailers: Fields::default(),
             status: 0,
+            interims: 0,
+            to_head: false,
             wanted: 0,
             wants_room: false,
             queued: false,

@@ -156,7 +156,7 @@ fn mistakes_of_the_client_are_answered_and_close_or_keep_the_connection() {
             "HTTP/1.1 400 ",
             true,
         ),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 505 ", true),
+        ("PRI * HTTP/2.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505 ", true),
     ];
     for (request, expected, closes) in cases {
         let mut client = connect(sidecar.http);

@@ -4,6 +4,7 @@ mod bodies;
 mod calls;
 mod clients;
 mod failures;
+mod h2c;
 mod identity;
 mod inbound;
 

@@ -6,6 +6,7 @@ use crate::http2::frame::{Head, flag};
 use crate::http2::hpack::{Literal, encode};
 use crate::http2::message::{Facts, Gather, Part, TOO_LARGE};
 use crate::http2::state::{Headers, State};
+use crate::http2::stream::Stream;
 
 impl Connection {
     pub(super) fn on_headers(&mut self, head: &Head, payload: &[u8]) -> Result<(), Fault> {
@@ -99,9 +100,13 @@ impl Connection {
         let gathered = self.gather(part, block, &mut fields);
         let stream = &mut self.streams[slot];
         let result = gathered.and_then(|facts| {
+            if part == Part::Response && facts.status < 200 {
+                return interim(stream, end);
+            }
             match stream.state.receive_headers(end)? {
                 Headers::Head => {
-                    (stream.status, stream.declared) = (facts.status, facts.length);
+                    let bodiless = stream.to_head || matches!(facts.status, 204 | 304);
+                    (stream.status, stream.declared) = (facts.status, facts.length.filter(|_| !bodiless));
                     core::mem::swap(&mut stream.head, &mut fields);
                 }
                 Headers::Trailers => core::mem::swap(&mut stream.trailers, &mut fields),
@@ -110,7 +115,9 @@ impl Connection {
         });
         self.scratch = fields;
         result?;
-        self.news(slot);
+        if self.streams[slot].status != 0 || self.role == Role::Server {
+            self.news(slot);
+        }
         if end {
             self.closed_halves(slot);
         }
@@ -191,6 +198,21 @@ impl Connection {
         self.check_replies()
     }
 }
+
+/// An informational response is swallowed (§8.1), a few of them before the final one.
+fn interim(stream: &mut Stream, end: bool) -> Result<(), Fault> {
+    if end {
+        return Err(Fault::stream(Code::PROTOCOL_ERROR, "§8.1", "informational response with END_STREAM"));
+    }
+    stream.interims += 1;
+    if stream.interims > MOST_INTERIM {
+        return Err(Fault::stream(Code::ENHANCE_YOUR_CALM, "limit of 5", "too many informational responses"));
+    }
+    Ok(())
+}
+
+/// Informational responses that are swallowed before one final response, as in Go.
+const MOST_INTERIM: u8 = 5;
 
 const TOO_LARGE_ANSWER: [(&str, &str); 3] =
     [("content-type", "application/grpc"), ("grpc-status", "8"), ("grpc-message", "header list too large")];

@@ -28,7 +28,7 @@ use super::frame::{self, PREFACE, kind};
 use super::hpack::{BlockId, Decoder, Encoder};
 use super::limits::{Limits, Rate};
 use super::settings::{self, Settings};
-use super::state::Half;
+use super::state::{Half, State};
 use super::stream::{Failure, Slot, Streams};
 use crate::time::Tick;
 use life::Life;
@@ -131,6 +131,24 @@ impl Connection {
     /// The accepting end.
     pub fn server(limits: Limits, now: Tick) -> Connection {
         Connection::new(Role::Server, limits, now)
+    }
+
+    /// The accepting end of a connection that began as HTTP/1.1 and was upgraded (RFC 7540 §3.2): `settings` is the
+    /// payload of `HTTP2-Settings`. The request that asked for it is the returned stream; its answer is due there.
+    ///
+    /// # Errors
+    /// The settings break a rule.
+    pub fn upgraded(limits: Limits, now: Tick, settings: &[u8]) -> Result<(Connection, Slot), Violation> {
+        let mut conn = Connection::new(Role::Server, limits, now);
+        conn.peer.apply(settings, false).map_err(violation)?;
+        conn.encoder.peer_table(conn.peer.header_table_size);
+        conn.last_id = 1;
+        let slot = conn.streams.open(1, State::opened_there());
+        let (initial, window) = (conn.initial, SendWindow::new(conn.peer.initial_window_size));
+        let stream = &mut conn.streams[slot];
+        let _ = stream.state.receive_headers(true); // a fresh half takes it
+        (stream.receive, stream.normal, stream.send) = (ReceiveWindow::new(initial), initial, window);
+        Ok((conn, slot))
     }
 
     fn new(role: Role, limits: Limits, now: Tick) -> Connection {
@@ -250,6 +268,11 @@ impl Connection {
     /// `:status` of the received response; 0 before its head came.
     pub fn status(&self, slot: Slot) -> u16 {
         self.streams[slot].status
+    }
+
+    /// Whether the stream's request, sent by this end, was HEAD.
+    pub fn is_to_head(&self, slot: Slot) -> bool {
+        self.streams[slot].to_head
     }
 
     /// The trailers of the received message; empty if none came.

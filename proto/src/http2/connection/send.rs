@@ -50,25 +50,7 @@ impl Connection {
         path: Option<&[u8]>,
         literals: &[Literal<'_>],
     ) -> Result<Slot, NotStarted> {
-        if !self.takes_streams() {
-            return Err(NotStarted::Draining);
-        }
-        if !self.life.settled {
-            return Err(NotStarted::Unsettled);
-        }
-        if self.room() == 0 {
-            return Err(NotStarted::Full);
-        }
-        let size: usize = literals.iter().map(|l| l.name.len() + l.value.len() + OVERHEAD).sum();
-        if size + path.map_or(0, <[u8]>::len) + BLOCK_SIZE > self.peer.max_header_list_size as usize {
-            return Err(NotStarted::TooLarge);
-        }
-        let id = self.next_id;
-        self.next_id += 2;
-        let slot = self.streams.open(id, State::opened_here());
-        let stream = &mut self.streams[slot];
-        (stream.receive, stream.normal) = (ReceiveWindow::new(self.initial), self.initial);
-        stream.send = SendWindow::new(self.peer.initial_window_size);
+        let (slot, id) = self.new_stream(path.map_or(0, <[u8]>::len) + BLOCK_SIZE, literals, false)?;
         let at = frame::open(&mut self.out);
         self.encoder.begin(&mut self.out);
         if let Some(path) = path {
@@ -78,6 +60,62 @@ impl Connection {
         literals.iter().for_each(|l| encode::literal(*l, &mut self.out));
         frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(false), id);
         Ok(slot)
+    }
+
+    /// Starts a stream with literals alone, pseudo-header fields first; `end`: there is no body.
+    ///
+    /// # Errors
+    /// The stream was not started, and nothing was sent.
+    pub fn request(&mut self, literals: &[Literal<'_>], end: bool) -> Result<Slot, NotStarted> {
+        let (slot, id) = self.new_stream(0, literals, end)?;
+        self.streams[slot].to_head = literals.iter().any(|l| l.name == b":method" && l.value == b"HEAD");
+        let at = frame::open(&mut self.out);
+        self.encoder.begin(&mut self.out);
+        literals.iter().for_each(|l| encode::literal(*l, &mut self.out));
+        frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(end), id);
+        Ok(slot)
+    }
+
+    /// The next stream of this end, whose fields are `size` bytes beyond `literals`.
+    fn new_stream(
+        &mut self,
+        size: usize,
+        literals: &[Literal<'_>],
+        end: bool,
+    ) -> Result<(Slot, u32), NotStarted> {
+        if !self.takes_streams() {
+            return Err(NotStarted::Draining);
+        }
+        if !self.life.settled {
+            return Err(NotStarted::Unsettled);
+        }
+        if self.room() == 0 {
+            return Err(NotStarted::Full);
+        }
+        let listed: usize = literals.iter().map(|l| l.name.len() + l.value.len() + OVERHEAD).sum();
+        if size + listed > self.peer.max_header_list_size as usize {
+            return Err(NotStarted::TooLarge);
+        }
+        let id = self.next_id;
+        self.next_id += 2;
+        let slot = self.streams.open(id, State::opened_here(end));
+        let stream = &mut self.streams[slot];
+        (stream.receive, stream.normal) = (ReceiveWindow::new(self.initial), self.initial);
+        stream.send = SendWindow::new(self.peer.initial_window_size);
+        Ok((slot, id))
+    }
+
+    /// Sends an informational response (§8.1): before the head, any number of times. Later nothing happens.
+    pub fn interim(&mut self, slot: Slot, status: u16) {
+        let stream = &self.streams[slot];
+        if stream.state.send_half() != Half::Head {
+            return;
+        }
+        let id = stream.id;
+        let at = frame::open(&mut self.out);
+        self.encoder.begin(&mut self.out);
+        encode::status(status, &mut self.out);
+        frame::close(&mut self.out, at, self.peer.max_frame_size as usize, Shape::headers(false), id);
     }
 
     /// Sends a header block on an open stream: a server's head, or the trailers with which the stream ends. Trailers

@@ -2,6 +2,7 @@
 
 mod floods;
 mod flow;
+mod general;
 mod h2_peer;
 mod life;
 mod mutation;

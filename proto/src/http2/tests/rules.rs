@@ -200,11 +200,12 @@ fn streams_that_are_gone_are_told_apart() {
 
 #[test]
 fn responses_are_checked() {
-    let cases: [(&[(&str, &str)], bool); 6] = [
+    let cases: [(&[(&str, &str)], bool); 7] = [
         (&[(":status", "200")], true),
         (&[(":status", "503"), ("a", "b")], true),
-        (&[(":status", "100")], false),
-        (&[(":status", "103")], false),
+        (&[(":status", "100")], true),
+        (&[(":status", "103")], true),
+        (&[(":status", "101")], false),
         (&[("content-type", "application/grpc")], false),
         (&[(":status", "200"), (":path", "/")], false),
     ];

@@ -21,14 +21,25 @@ enum Step {
 }
 
 /// Drives a connection to its end. `news` gets the events that are not about calls in progress.
-pub(super) async fn drive(
+pub(crate) async fn drive(link: Rc<Link>, reader: Reader, news: impl FnMut(&Rc<Link>, Event)) -> LinkEnd {
+    drive_from(link, Vec::new(), reader, news).await
+}
+
+/// [`drive`] for a connection of which `first` was received before it was known to be one.
+pub(crate) async fn drive_from(
     link: Rc<Link>,
+    mut first: Vec<u8>,
     mut reader: Reader,
     mut news: impl FnMut(&Rc<Link>, Event),
 ) -> LinkEnd {
     let mut give_up = Tick::NEVER;
     let mut streak = 0;
+    let begun = begin(&link, &mut first, &mut news);
+    drop(first);
     let end = loop {
+        if let Err(end) = begun {
+            break end;
+        }
         if streak == STREAK {
             rt::yield_now().await;
             streak = 0;
@@ -39,7 +50,7 @@ pub(super) async fn drive(
             step
         });
         let done = match step.await {
-            Step::Chunk(mut chunk) => on_chunk(&link, &mut chunk),
+            Step::Chunk(mut chunk) => on_bytes(&link, &mut chunk),
             Step::Go => {
                 link.touch(&mut link.inner());
                 Ok(())
@@ -69,6 +80,14 @@ pub(super) async fn drive(
     end
 }
 
+fn begin(link: &Rc<Link>, first: &mut [u8], news: &mut impl FnMut(&Rc<Link>, Event)) -> Result<(), LinkEnd> {
+    if !first.is_empty() {
+        on_bytes(link, first)?;
+    }
+    report(link, news);
+    Ok(())
+}
+
 fn poll_step(link: &Rc<Link>, reader: &mut Reader, most: Tick, cx: &mut Context<'_>) -> Poll<Step> {
     let (sendable, by) = link.poll_drive(cx);
     match sendable {
@@ -84,8 +103,8 @@ fn poll_step(link: &Rc<Link>, reader: &mut Reader, most: Tick, cx: &mut Context<
     })
 }
 
-/// Frames are taken out of the chunk, or of the record decrypted in it, in place.
-fn on_chunk(link: &Rc<Link>, chunk: &mut Chunk) -> Result<(), LinkEnd> {
+/// Frames are taken out of what was received, or of the record decrypted in it, in place.
+fn on_bytes(link: &Rc<Link>, chunk: &mut [u8]) -> Result<(), LinkEnd> {
     let inner = &mut *link.inner();
     let now = clock();
     let result = match &mut inner.tls {

@@ -12,24 +12,24 @@ struct Waiter {
 
 /// The waiting calls of one connection, by slot.
 #[derive(Debug)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     slots: Vec<Waiter>,
     /// No deadline of a waiter is earlier than this.
     earliest: Tick,
 }
 
 impl Waiters {
-    pub(super) fn new() -> Waiters {
+    pub(crate) fn new() -> Waiters {
         Waiters { slots: Vec::new(), earliest: Tick::NEVER }
     }
 
     /// The moment at which [`Waiters::expire`] must be called; never too late, perhaps too early.
-    pub(super) fn earliest(&self) -> Tick {
+    pub(crate) fn earliest(&self) -> Tick {
         self.earliest
     }
 
     /// Notes that a call waits. True if its deadline is the earliest now.
-    pub(super) fn wait(&mut self, slot: Slot, by: Tick, cx: &Context<'_>) -> bool {
+    pub(crate) fn wait(&mut self, slot: Slot, by: Tick, cx: &Context<'_>) -> bool {
         let at = slot.index();
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || Waiter { waker: None, by: Tick::NEVER });
@@ -46,14 +46,14 @@ impl Waiters {
     }
 
     /// Whoever waits on the stream.
-    pub(super) fn take(&mut self, slot: Slot) -> Option<Waker> {
+    pub(crate) fn take(&mut self, slot: Slot) -> Option<Waker> {
         let waiter = self.slots.get_mut(slot.index())?;
         waiter.by = Tick::NEVER;
         waiter.waker.take()
     }
 
     /// Everybody whose deadline has come.
-    pub(super) fn expire(&mut self, now: Tick) -> Vec<Waker> {
+    pub(crate) fn expire(&mut self, now: Tick) -> Vec<Waker> {
         let mut due = Vec::new();
         self.earliest = Tick::NEVER;
         for waiter in &mut self.slots {
@@ -67,7 +67,7 @@ impl Waiters {
     }
 
     /// Everybody.
-    pub(super) fn all(&mut self) -> Vec<Waker> {
+    pub(crate) fn all(&mut self) -> Vec<Waker> {
         self.expire(Tick::NEVER)
     }
 }

@@ -1,7 +1,7 @@
-//! One connection between sidecars: HTTP/2, TLS under it, the sending half of its socket, and who waits on it.
+//! One connection: HTTP/2, TLS under it, the sending half of its socket, and who waits on it.
 
 use super::deadline::Waiters;
-use super::limits::MeshLimits;
+use super::limits::LinkLimits;
 use crate::rt::{self, SendError, Tick, TurnEnd, Writer};
 use crate::tls::{PeerIdentity, Session, TlsError};
 use proto::http2::{BlockId, Connection, OUTRIGGER_V1, Role, Slot, Violation};
@@ -45,35 +45,35 @@ impl fmt::Display for LinkEnd {
 }
 
 /// The shard's clock in the terms of `proto`.
-pub(super) fn clock() -> proto::time::Tick {
+pub(crate) fn clock() -> proto::time::Tick {
     proto::time::Tick::from_micros(rt::now().as_micros())
 }
 
 /// What a connection consists of.
-pub(super) struct Inner {
-    pub(super) conn: Connection,
-    pub(super) tls: Option<Session>,
+pub(crate) struct Inner {
+    pub(crate) conn: Connection,
+    pub(crate) tls: Option<Session>,
     /// `None` once the connection is closed.
-    pub(super) writer: Option<Writer>,
-    pub(super) waiters: Waiters,
-    pub(super) blocks: Blocks,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) waiters: Waiters,
+    pub(crate) blocks: Blocks,
     /// Why it ended.
-    pub(super) end: Option<LinkEnd>,
+    pub(crate) end: Option<LinkEnd>,
     /// A hook is registered for the end of this turn.
     dirty: bool,
     /// Something waits until the socket takes more.
-    pub(super) blocked: bool,
+    pub(crate) blocked: bool,
 }
 
 /// A connection, shared by its driver and its calls.
-pub(super) struct Link {
+pub(crate) struct Link {
     me: Weak<Link>,
     inner: RefCell<Inner>,
-    pub(super) limits: Rc<MeshLimits>,
+    pub(crate) limits: Rc<LinkLimits>,
     /// Once it is verified.
     peer: OnceCell<Rc<PeerIdentity>>,
     /// Calls that were promised a stream and have not started it.
-    pub(super) reserved: Cell<usize>,
+    pub(crate) reserved: Cell<usize>,
     /// When the driver wakes by itself, and how to wake it earlier.
     alarm: Cell<Tick>,
     driver: RefCell<Option<Waker>>,
@@ -87,22 +87,22 @@ impl fmt::Debug for Link {
 
 /// Constant header blocks of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     /// Client: a request without its `:path`; server: the head of an answer.
-    pub(super) head: Option<BlockId>,
+    pub(crate) head: Option<BlockId>,
     /// Server: the trailers of an answer without error.
-    pub(super) ok: Option<BlockId>,
+    pub(crate) ok: Option<BlockId>,
     /// Client: requests whose path is known. The first paths win; there are few.
-    pub(super) paths: Vec<(Box<str>, BlockId)>,
+    pub(crate) paths: Vec<(Box<str>, BlockId)>,
 }
 
 impl Link {
-    pub(super) fn new(
+    pub(crate) fn new(
         conn: Connection,
         blocks: Blocks,
         tls: Option<Session>,
         writer: Writer,
-        limits: Rc<MeshLimits>,
+        limits: Rc<LinkLimits>,
     ) -> Rc<Link> {
         let inner = Inner {
             conn,
@@ -126,12 +126,12 @@ impl Link {
     }
 
     /// The connection's parts. Never held across a wait, a wake or foreign code.
-    pub(super) fn inner(&self) -> RefMut<'_, Inner> {
+    pub(crate) fn inner(&self) -> RefMut<'_, Inner> {
         self.inner.borrow_mut()
     }
 
     /// Sends what was written at the end of this turn; has the driver report what became news by it.
-    pub(super) fn touch(&self, inner: &mut Inner) {
+    pub(crate) fn touch(&self, inner: &mut Inner) {
         if inner.conn.has_news() {
             self.wake_driver();
         }
@@ -145,7 +145,7 @@ impl Link {
     }
 
     /// Notes that a call waits for its stream until `by`.
-    pub(super) fn wait(&self, inner: &mut Inner, slot: Slot, by: Tick, cx: &Context<'_>) {
+    pub(crate) fn wait(&self, inner: &mut Inner, slot: Slot, by: Tick, cx: &Context<'_>) {
         if inner.waiters.wait(slot, by, cx) && by < self.alarm.get() {
             self.wake_driver();
         }
@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Whether there is news, or the socket takes more again; and when the driver must act at the latest.
-    pub(super) fn poll_drive(&self, cx: &mut Context<'_>) -> (Poll<Result<(), SendError>>, Tick) {
+    pub(crate) fn poll_drive(&self, cx: &mut Context<'_>) -> (Poll<Result<(), SendError>>, Tick) {
         let inner = &mut *self.inner();
         match &mut *self.driver.borrow_mut() {
             Some(driver) if driver.will_wake(cx.waker()) => {}
@@ -175,12 +175,12 @@ impl Link {
         (sendable, by)
     }
 
-    pub(super) fn features(&self) -> Features {
+    pub(crate) fn features(&self) -> Features {
         Features { outrigger: self.inner().conn.peer().outrigger & OUTRIGGER_V1 != 0 }
     }
 
     /// The verified peer; `None` on a plaintext connection, and until the handshake is finished.
-    pub(super) fn peer(&self) -> Option<Rc<PeerIdentity>> {
+    pub(crate) fn peer(&self) -> Option<Rc<PeerIdentity>> {
         if self.peer.get().is_none()
             && let Some(peer) = self.inner().tls.as_ref().and_then(Session::peer)
         {
@@ -190,9 +190,9 @@ impl Link {
     }
 
     /// How many calls may start now.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         let inner = &mut *self.inner();
-        let room = inner.conn.room().min(self.limits.calls.saturating_sub(inner.conn.open_streams()));
+        let room = inner.conn.room().min(self.limits.streams.saturating_sub(inner.conn.open_streams()));
         let room = room.saturating_sub(self.reserved.get());
         if room == 0 {
             inner.conn.watch_room();
@@ -201,12 +201,12 @@ impl Link {
     }
 
     /// Whether calls may start on it, now or later.
-    pub(super) fn takes_calls(&self) -> bool {
+    pub(crate) fn takes_calls(&self) -> bool {
         self.inner().conn.takes_streams()
     }
 
     /// Ends the connection in peace once its calls are done.
-    pub(super) fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         let inner = &mut *self.inner();
         inner.conn.shutdown(clock());
         self.touch(inner);
@@ -214,7 +214,7 @@ impl Link {
     }
 
     /// Why the connection ended, in words.
-    pub(super) fn end_of(&self, inner: &Inner) -> String {
+    pub(crate) fn end_of(&self, inner: &Inner) -> String {
         match &inner.end {
             Some(end) => format!("error reading from server: {end}"),
             None => "the connection is closing".into(),
@@ -236,7 +236,7 @@ impl TurnEnd for Link {
 impl Inner {
     /// Sends the turn's bytes as one buffer. What is left or cannot be sent yet makes the connection blocked: its
     /// driver waits until the socket takes more.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let Some(writer) = &mut self.writer else { return };
         self.blocked = false;
         if self.tls.as_ref().is_some_and(|tls| !tls.is_ready()) || !self.conn.wants_write() {
@@ -265,7 +265,7 @@ impl Inner {
     }
 
     /// Bytes of TLS itself go out at once: records are numbered in the order in which they are made.
-    pub(super) fn send_raw(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn send_raw(&mut self, bytes: Vec<u8>) {
         match &mut self.writer {
             Some(writer) if !bytes.is_empty() => {
                 let _ = writer.send_nowait(bytes);
@@ -275,7 +275,7 @@ impl Inner {
     }
 
     /// The block of a request to `path`, and the path itself if the block has none.
-    pub(super) fn request<'p>(&self, path: &'p str) -> (Option<BlockId>, Option<&'p [u8]>) {
+    pub(crate) fn request<'p>(&self, path: &'p str) -> (Option<BlockId>, Option<&'p [u8]>) {
         match self.blocks.paths.iter().find(|(known, _)| **known == *path) {
             Some((_, block)) => (Some(*block), None),
             None => (self.blocks.head, Some(path.as_bytes())),
@@ -283,7 +283,7 @@ impl Inner {
     }
 
     /// Whether this end starts the calls.
-    pub(super) fn is_client(&self) -> bool {
+    pub(crate) fn is_client(&self) -> bool {
         self.conn.role() == Role::Client
     }
 }

@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 ///
 /// What the task shares with others is behind cells whose borrows end with the unwinding; each of them is left between
 /// two operations.
-pub(super) struct Survive<F>(Pin<Box<F>>);
+pub(crate) struct Survive<F>(Pin<Box<F>>);
 
 impl<F: Future<Output = ()>> Survive<F> {
-    pub(super) fn new(task: F) -> Survive<F> {
+    pub(crate) fn new(task: F) -> Survive<F> {
         Survive(Box::pin(task))
     }
 }
