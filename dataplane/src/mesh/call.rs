@@ -123,6 +123,11 @@ impl Call {
         self.peer.as_deref()
     }
 
+    /// As [`Call::peer`], to be kept.
+    pub fn shared_peer(&self) -> Option<Rc<PeerIdentity>> {
+        self.peer.clone()
+    }
+
     /// Appends what `f` writes, whole gRPC frames with their prefix, and half-closes if `end`. Never waits; see
     /// [`Call::writable`]. `f` must not use this connection's other calls.
     ///

@@ -9,6 +9,7 @@ use crate::mesh::{Call, Next};
 use crate::metrics::{Record, Side};
 use crate::rt::{self, Tick};
 use crate::shard::{Shard, View, now};
+use crate::tls::PeerIdentity;
 use proto::envelope::OpenError;
 use proto::envelope::payload::Sequence;
 use proto::envelope::request::{self, Invoke};
@@ -35,16 +36,15 @@ pub(super) enum Shape {
 }
 
 /// Serves one call of another sidecar.
-pub(crate) async fn handle(shard: Rc<Shard>, mut call: Call) {
+pub(crate) async fn handle(shard: Rc<Shard>, call: Call) {
     let shape = match call.path().strip_prefix(SERVICE) {
         Some("CallLocalStream") => Shape::Stream,
         Some("CallLocal") => Shape::Unary,
         _ => return refuse(call, &unknown_method()),
     };
-    call.respond();
     let incoming = Incoming {
         view: shard.view(),
-        caller: call.peer().map(|peer| peer.id().clone()),
+        caller: call.shared_peer(),
         trace: Context::of_call(call.header("traceparent"), call.header("grpc-trace-bin")),
         deadline: deadline(call.header("grpc-timeout")),
         steps: Steps::begin(&shard, "callee"),
@@ -77,7 +77,7 @@ pub(super) struct Incoming<'i> {
     pub(super) steps: Steps,
     pub(super) shape: Shape,
     /// Who calls, proven by its certificate.
-    caller: Option<SpiffeId>,
+    caller: Option<Rc<PeerIdentity>>,
     trace: Option<Context>,
     /// When the caller stops waiting.
     deadline: Tick,
@@ -190,7 +190,7 @@ impl Incoming<'_> {
 
     fn authorize(&self, method: &str, verb: &str) -> Result<Permit, Failure> {
         let snapshot = &self.view.snapshot;
-        let caller = acl::Caller::of(self.caller.as_ref(), snapshot.workload.mtls);
+        let caller = acl::Caller::of(self.caller_id(), snapshot.workload.mtls);
         acl::authorize(&snapshot.acl, caller, Operation::http(method, verb))
             .map_err(|denied| Failure::new(Kind::Denied, denied.to_string()))
     }
@@ -213,7 +213,7 @@ impl Incoming<'_> {
     }
 
     fn added<'a>(&'a self, app: &'a App, invoke: &Invoke<'_>) -> Added<'a> {
-        let caller = self.caller.as_ref();
+        let caller = self.caller_id();
         let begin = || if has_context(invoke) { None } else { self.shard.begin_trace(&self.view) };
         Added {
             host: app.host(),
@@ -224,9 +224,13 @@ impl Incoming<'_> {
         }
     }
 
+    fn caller_id(&self) -> Option<&SpiffeId> {
+        self.caller.as_deref().map(PeerIdentity::id)
+    }
+
     /// For metrics: the proven name, else what the caller's sidecar says.
     fn caller_name<'a>(&'a self, invoke: &Invoke<'a>) -> &'a str {
-        match &self.caller {
+        match self.caller_id() {
             Some(id) => &id.app_id,
             None => invoke.caller_app_id().unwrap_or("unknown"),
         }

@@ -1,7 +1,7 @@
 //! What of a request body was read, kept so that another attempt can send it again (compat.md "body kept for a retry").
 
 use crate::metrics::{Held, Level, Metrics};
-use crate::rt::Segment;
+use crate::rt::{self, Segment};
 use std::rc::Rc;
 
 /// The kept part of one request's body.
@@ -35,6 +35,9 @@ impl Replay {
             self.let_go();
             return;
         }
+        if self.bytes.capacity() == 0 {
+            self.bytes = rt::turn_buffer();
+        }
         self.bytes.extend_from_slice(piece);
         let by = piece.len() as u64;
         match &mut self.held {
@@ -63,7 +66,7 @@ impl Replay {
     /// Nothing more is kept.
     fn let_go(&mut self) {
         self.gone = true;
-        self.bytes = Vec::new();
+        rt::give_back(std::mem::take(&mut self.bytes));
         self.held = None;
     }
 
@@ -85,5 +88,11 @@ impl Replay {
     /// Whether not a byte of the body was read.
     pub(super) fn is_untouched(&self) -> bool {
         !self.gone && self.bytes.is_empty()
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        rt::give_back(std::mem::take(&mut self.bytes));
     }
 }

@@ -15,6 +15,11 @@ pub(crate) fn id(app: &str) -> SpiffeId {
 
 /// Identities of `apps`, all under the same fresh root.
 pub(crate) fn identities<const N: usize>(apps: [&str; N]) -> [Arc<Identity>; N] {
+    materials(apps).each_ref().map(|material| Identity::new(material).unwrap())
+}
+
+/// What [`identities`] are made from.
+pub(crate) fn materials<const N: usize>(apps: [&str; N]) -> [IdentityMaterial; N] {
     let root_key = KeyPair::generate().unwrap();
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,13 +34,12 @@ pub(crate) fn identities<const N: usize>(apps: [&str; N]) -> [Arc<Identity>; N] 
         leaf.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let chain = vec![leaf.signed_by(&key, &issuer).unwrap().der().to_vec()];
-        let material = IdentityMaterial {
+        IdentityMaterial {
             id: id(app),
             chain,
             key: key.serialize_der(),
             trust_anchors: vec![anchor.clone()],
             not_after: i64::MAX,
-        };
-        Identity::new(&material).unwrap()
+        }
     })
 }
