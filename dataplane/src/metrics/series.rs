@@ -107,6 +107,8 @@ pub(crate) struct Table {
     rows: Arc<Rows>,
     found: RefCell<HashMap<u64, Vec<usize>, BuildHasherDefault<AsItIs>>>,
     len: Cell<usize>,
+    /// The row found last: calls of one kind come in a row, and comparing costs less than looking up.
+    last: Cell<usize>,
     seed: u64,
 }
 
@@ -148,13 +150,18 @@ pub(crate) struct RowId(usize);
 
 impl Table {
     pub(crate) fn new(rows: Arc<Rows>) -> Table {
-        Table { rows, found: RefCell::default(), len: Cell::new(0), seed: RandomState::new().hash_one(0) }
+        let seed = RandomState::new().hash_one(0);
+        Table { rows, found: RefCell::default(), len: Cell::new(0), last: Cell::new(0), seed }
     }
 
     /// The row of these values, made if there is none yet. Values beyond the limits share rows.
     pub(crate) fn row(&self, values: &[&str]) -> RowId {
+        if self.is(self.last.get(), values) {
+            return RowId(self.last.get());
+        }
         let hash = hash_of(self.seed, values);
         if let Some(row) = self.known(hash, values) {
+            self.last.set(row.0);
             return row;
         }
         if self.len.get() < MOST_ROWS && values.iter().all(|v| is_fit(v)) {
@@ -165,9 +172,14 @@ impl Table {
 
     fn known(&self, hash: u64, values: &[&str]) -> Option<RowId> {
         let found = self.found.borrow();
-        let same = |row: &Row| row.labels.iter().map(|l| &**l).eq(values.iter().copied());
         let rows = found.get(&hash)?.iter();
-        rows.copied().find(|&i| self.rows.rows.get(i).and_then(OnceLock::get).is_some_and(same)).map(RowId)
+        rows.copied().find(|&at| self.is(at, values)).map(RowId)
+    }
+
+    /// Whether the row is there and that of these values.
+    fn is(&self, at: usize, values: &[&str]) -> bool {
+        let row = self.rows.rows.get(at).and_then(OnceLock::get);
+        row.is_some_and(|row| row.labels.iter().map(|l| &**l).eq(values.iter().copied()))
     }
 
     fn add(&self, hash: u64, values: &[&str]) -> RowId {
