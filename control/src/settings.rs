@@ -314,6 +314,8 @@ pub struct DataPlane {
     pub backend: String,
     /// Number of shards (`--shards`), at least 1.
     pub shards: usize,
+    /// Congestion control of TCP sockets (`--tcp-congestion`); the host's default where absent.
+    pub tcp_congestion: Option<String>,
     /// A log line for every step of every call (`--trace-steps`, used by `demo`).
     pub trace_steps: bool,
 }

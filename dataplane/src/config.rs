@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! outrigger dataplane --control-socket PATH --listen ROLE=AT [--listen …]
-//!     [--backend auto|completion|readiness] [--shards N] [--log-as-json] [--log-level LEVEL] [--trace-steps]
+//!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion NAME] [--log-as-json] [--log-level LEVEL] [--trace-steps]
 //! ROLE: http | internal | public      AT: fd:N (inherited, listening) | IP:PORT | unix:PATH
 //! ```
 //!
@@ -27,6 +27,8 @@ pub struct Config {
     pub backend: BackendChoice,
     /// Number of shards; 0 means one.
     pub shards: usize,
+    /// Congestion control of all TCP sockets, by the kernel's name; `None`: the host's default.
+    pub tcp_congestion: Option<String>,
     /// How log lines look.
     pub log: LogFormat,
     /// Which log lines are written.
@@ -86,6 +88,7 @@ impl Config {
             listeners: Vec::new(),
             backend: BackendChoice::Auto,
             shards: 1,
+            tcp_congestion: None,
             log: LogFormat::Text,
             log_level: LogLevel::Info,
             trace_steps: false,
@@ -113,6 +116,9 @@ impl Config {
         }
         args.extend(["--backend".into(), backend_name(self.backend).into()]);
         args.extend(["--shards".into(), self.shards.to_string().into()]);
+        if let Some(name) = &self.tcp_congestion {
+            args.extend(["--tcp-congestion".into(), name.into()]);
+        }
         args.extend(["--log-level".into(), self.log_level.name().into()]);
         if self.log == LogFormat::Json {
             args.push("--log-as-json".into());
@@ -149,6 +155,7 @@ impl Config {
             "--listen" => self.listeners.push(Listening::parse(&text)?),
             "--backend" => self.backend = text.parse().map_err(|_| bad("auto, completion or readiness"))?,
             "--shards" => self.shards = text.parse().map_err(|_| bad("a number"))?,
+            "--tcp-congestion" => self.tcp_congestion = Some(text),
             "--log-level" => {
                 self.log_level =
                     LogLevel::parse(&text).ok_or_else(|| bad("fatal, error, warn, info or debug"))?
@@ -227,6 +234,7 @@ mod tests {
             ],
             backend: BackendChoice::Readiness,
             shards: 4,
+            tcp_congestion: Some("cubic".into()),
             log: LogFormat::Json,
             log_level: LogLevel::Debug,
             trace_steps: true,

@@ -65,7 +65,7 @@ pub(crate) fn settings(scratch: &Scratch, app_id: &str) -> Settings {
         api_logging: ApiLogging::default(),
         access: Access { allow_by_default: true },
         log: Log { level: "warn".into(), json: false, file: None },
-        data_plane: Executor { backend: "auto".into(), shards: 1, trace_steps: false },
+        data_plane: Executor { backend: "auto".into(), shards: 1, tcp_congestion: None, trace_steps: false },
         config_files: Vec::new(),
         resource_dirs: Vec::new(),
         warnings: Vec::new(),

@@ -172,6 +172,9 @@ pub struct DataplaneArgs {
     /// Number of shards
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
+    /// TCP congestion control of all sockets
+    #[arg(long, value_name = "NAME")]
+    pub tcp_congestion: Option<String>,
     /// Log as JSON
     #[arg(long)]
     pub log_as_json: bool,
@@ -196,6 +199,9 @@ impl DataplaneArgs {
         }
         terms.extend(["--backend".into(), self.backend.as_str().into()]);
         terms.extend(["--shards".into(), self.shards.to_string().into()]);
+        if let Some(name) = &self.tcp_congestion {
+            terms.extend(["--tcp-congestion".into(), name.into()]);
+        }
         terms.extend(["--log-level".into(), self.log_level.clone().into()]);
         let switches = [(self.log_as_json, "--log-as-json"), (self.trace_steps, "--trace-steps")];
         terms.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.into()));

@@ -301,6 +301,7 @@ fn data_plane(arguments: &SuperviseArgs) -> Result<DataPlane, Refusal> {
     Ok(DataPlane {
         backend: arguments.own.backend.as_str().to_owned(),
         shards,
+        tcp_congestion: arguments.own.tcp_congestion.clone(),
         trace_steps: arguments.own.trace_steps,
     })
 }

@@ -85,6 +85,9 @@ impl Children {
         }
         command.args(["--backend", &settings.data_plane.backend]);
         command.args(["--shards", &settings.data_plane.shards.to_string()]);
+        if let Some(name) = &settings.data_plane.tcp_congestion {
+            command.args(["--tcp-congestion", name]);
+        }
         command.args(["--log-level", &settings.log.level]);
         if settings.log.json {
             command.arg("--log-as-json");

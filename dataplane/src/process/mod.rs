@@ -53,6 +53,9 @@ pub fn run(config: Config) -> i32 {
 fn serve(config: Config) -> io::Result<bool> {
     let backend = rt::preflight(config.backend)?;
     log::info(RUNTIME, format_args!("networking: {backend}"));
+    if let Some(algorithm) = &config.tcp_congestion {
+        rt::check_congestion(algorithm)?;
+    }
     let common: Arc<Common> = Arc::default();
     common.http1_only.store(is_h2c_off(std::env::var("DAPR_HTTP_DISABLE_H2C").ok().as_deref()), Relaxed);
     let plane = Plane::new(config.shards.max(1));
@@ -63,6 +66,7 @@ fn serve(config: Config) -> io::Result<bool> {
     let failure: Arc<OnceLock<io::Error>> = Arc::default();
     let running = plane.start(Start {
         backend,
+        tcp_congestion: config.tcp_congestion.map(Arc::from),
         common: common.clone(),
         listeners: config.listeners,
         failure: failure.clone(),
@@ -93,6 +97,7 @@ struct Plane {
 /// What shards are started with.
 struct Start {
     backend: Backend,
+    tcp_congestion: Option<Arc<str>>,
     common: Arc<Common>,
     listeners: Vec<Listening>,
     /// Why it cannot serve at all.
@@ -116,7 +121,12 @@ impl Plane {
     }
 
     fn start(self, start: Start) -> io::Result<rt::Running> {
-        let shards = Shards { count: self.to.len(), backend: start.backend.clone(), ..Shards::default() };
+        let shards = Shards {
+            count: self.to.len(),
+            backend: start.backend.clone(),
+            tcp_congestion: start.tcp_congestion.clone(),
+            ..Shards::default()
+        };
         let (placement, placed) = seat::mailboxes(self.to.len());
         let inboxes: Vec<_> = self.from.into_iter().zip(placed).map(Some).collect();
         let (inboxes, to) = (Arc::new(Mutex::new(inboxes)), self.to);

@@ -52,10 +52,10 @@ impl Listener {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let unix = sys::is_unix(fd.as_raw_fd())?;
-        if !unix {
-            sys::no_delay(fd.as_raw_fd())?;
-        }
         with_net(|net| {
+            if !unix {
+                net.tune(fd.as_raw_fd())?;
+            }
             sys::set_nonblocking(fd.as_raw_fd(), matches!(net.port, Port::Epoll(_)))?;
             let at = net.open_listener(fd, unix)?;
             Ok(Listener { at, _here: std::marker::PhantomData })

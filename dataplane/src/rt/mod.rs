@@ -10,6 +10,7 @@
 
 mod address;
 mod blocking;
+mod congestion;
 mod handle;
 mod inside;
 mod listener;
@@ -34,6 +35,7 @@ mod wheel;
 
 pub use address::Address;
 pub use blocking::blocking;
+pub use congestion::check_congestion;
 pub use handle::ShardId;
 pub use listener::{Accepted, BACKLOG, Listener, adopted, connect};
 pub use local::{TurnEnd, at_turn_end, counts, now, shard, shard_count, stop};

@@ -21,8 +21,9 @@ pub const BUFFERS: u16 = 128;
 pub const EXTRA_BUFFERS: u16 = 896;
 /// Bytes of a receive buffer: a full TLS record and what stands around it.
 pub const BUFFER_SIZE: usize = 16_896;
-/// Buffers that are with the kernel at a time.
-pub const HOT_BUFFERS: u16 = 32;
+/// Buffers that are with the kernel at a time. With 32, a turn of some hundred connections found none left for most of
+/// them, and each of those was armed anew for every message.
+pub const HOT_BUFFERS: u16 = 64;
 /// Entries of the submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 512;
 
@@ -45,6 +46,8 @@ pub struct Shards {
     pub ring_entries: u32,
     /// Processors to pin the shards to, in turn; empty: wherever the kernel runs them.
     pub processors: Vec<usize>,
+    /// The congestion control of all TCP sockets ([`super::check_congestion`]); `None`: the host's default.
+    pub tcp_congestion: Option<Arc<str>>,
 }
 
 impl Default for Shards {
@@ -58,6 +61,7 @@ impl Default for Shards {
             hot_buffers: HOT_BUFFERS,
             ring_entries: RING_ENTRIES,
             processors: Vec::new(),
+            tcp_congestion: None,
         }
     }
 }
@@ -229,11 +233,13 @@ pub(super) fn new_local(
 ) -> io::Result<Local> {
     let pool = Pool::new(shards.buffers, shards.extra_buffers, shards.buffer_size, &handle)?;
     let hosted = shards.backend == Backend::Completion;
+    let mut net = Net::new(port, pool, handle.clone());
+    net.congestion.clone_from(&shards.tcp_congestion);
     Ok(Local {
         id,
         group,
         hosted,
-        net: RefCell::new(Net::new(port, pool, handle.clone())),
+        net: RefCell::new(net),
         handle,
         tasks: RefCell::default(),
         now: Cell::new(Tick::read()),

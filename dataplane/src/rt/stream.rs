@@ -128,7 +128,7 @@ impl Stream {
         let stream = with_net(|net| {
             let socket = sys::socket(raw.family(), matches!(net.port, Port::Epoll(_)))?;
             if matches!(to, Address::Tcp(_)) {
-                sys::no_delay(socket.as_raw_fd())?;
+                net.tune(socket.as_raw_fd())?;
             }
             net.open_dial(socket, raw).map(Stream::of)
         })?;

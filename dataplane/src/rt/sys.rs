@@ -40,6 +40,17 @@ fn option(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<libc::
     Ok(value)
 }
 
+/// Names the algorithm that decides how fast a TCP socket sends (`TCP_CONGESTION`). On a listener it is inherited by what
+/// it accepts.
+pub(super) fn congestion(fd: RawFd, algorithm: &str) -> io::Result<()> {
+    let size = algorithm.len() as libc::socklen_t;
+    // SAFETY: the pointer covers `size` readable bytes for the whole call.
+    let done = unsafe {
+        libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, algorithm.as_ptr().cast(), size)
+    };
+    check(done).map(drop)
+}
+
 /// Sends small segments at once (`TCP_NODELAY`). On a listener it is inherited by what it accepts.
 pub(super) fn no_delay(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)

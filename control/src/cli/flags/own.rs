@@ -15,6 +15,9 @@ pub struct OwnFlags {
     /// Number of shards (cores used), or auto for what the cgroup grants
     #[arg(long, value_name = "N|auto", default_value = "1")]
     pub shards: String,
+    /// TCP congestion control of the sidecar's sockets, such as cubic: less CPU than bbr where sidecar and app share a host [default: the host's]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub tcp_congestion: Option<String>,
     /// Most body bytes kept for a retry of one request; larger ones are not retried once bytes were sent
     #[arg(long, value_name = "SIZE", default_value = "1Mi")]
     pub max_replay_body: String,

@@ -71,6 +71,7 @@ impl Sidecar {
         let running = plane
             .start(Start {
                 backend,
+                tcp_congestion: None,
                 common: common.clone(),
                 listeners: vec![
                     listening(Role::Http, &inherited[0]),

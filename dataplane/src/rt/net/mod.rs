@@ -69,6 +69,8 @@ pub(super) struct Net {
     /// The slot before which the last sweep stopped.
     swept: u32,
     spare_tx: SpareTx,
+    /// The congestion control of TCP sockets; `None`: the host's.
+    pub(super) congestion: Option<Arc<str>>,
     pub(super) counts: Counts,
 }
 
@@ -119,6 +121,7 @@ impl Net {
             pressed: false,
             swept: 0,
             spare_tx: Vec::new(),
+            congestion: None,
             counts: Counts::default(),
         }
     }
