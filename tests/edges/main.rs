@@ -7,4 +7,7 @@
 mod from_apps;
 mod from_clients;
 mod from_peers;
+mod mix;
+mod mix_app;
+mod plan;
 mod raw;
