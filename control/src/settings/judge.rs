@@ -89,12 +89,13 @@ pub(super) fn app(arguments: &SuperviseArgs, ports: &Asked) -> Result<Option<App
     }))
 }
 
-/// The data plane speaks HTTP/1.1 and HTTP/2 in the clear with its app so far.
+/// The data plane does not speak gRPC with its app yet.
 pub(super) fn not_served(protocol: Protocol) -> Option<String> {
     let name = format!("{protocol:?}").to_lowercase();
-    let words =
-        format!("--app-protocol {name} is not built yet: calls to the app would fail; only http and h2c are");
-    (!matches!(protocol, Protocol::Http | Protocol::H2c)).then_some(words)
+    let words = format!(
+        "--app-protocol {name} is not built yet: calls to the app would fail; only http, https and h2c are"
+    );
+    (!matches!(protocol, Protocol::Http | Protocol::Https | Protocol::H2c)).then_some(words)
 }
 
 fn protocol(text: &str, ssl: bool) -> Result<Protocol, Refusal> {

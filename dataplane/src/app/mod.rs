@@ -22,11 +22,12 @@ use crate::http1::sink::Sink;
 use crate::http2::client::Pool;
 use crate::metrics::{Held, Level, Metrics};
 use crate::rt::{self, Address, Tick};
+use crate::tls::{Session, Trust};
 use proto::invoke::failure::{Failure, Kind};
 use proto::policy::acl::Permit;
 use proto::snapshot::{AppAddress, AppChannel, AppProtocol};
 use slots::Slot;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
@@ -35,6 +36,9 @@ use std::time::Duration;
 
 /// How long a connection attempt to the app may take (spec/invocation 4.2).
 const CONNECT_TIME: Duration = Duration::from_secs(30);
+
+/// How long the TLS handshake with the app may take (spec/invocation 4.2).
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// How long an unused connection is kept (spec/invocation 4.2).
 const IDLE_TIME: Duration = Duration::from_secs(90);
@@ -55,6 +59,8 @@ pub(crate) struct App {
     idle: RefCell<Vec<Idle>>,
     /// Connections of an app that speaks HTTP/2.
     h2c: Pool,
+    /// For an app that speaks TLS, once it was needed.
+    trust: OnceCell<Trust>,
 }
 
 #[derive(Debug)]
@@ -80,15 +86,24 @@ impl App {
             AppAddress::Tcp { host, port } => format!("{host}:{port}"),
             AppAddress::Unix(_) => "localhost".into(),
         };
-        App { channel, host, slots, gate, metrics, idle: RefCell::default(), h2c: Pool::default() }
+        App {
+            channel,
+            host,
+            slots,
+            gate,
+            metrics,
+            idle: RefCell::default(),
+            h2c: Pool::default(),
+            trust: OnceCell::new(),
+        }
     }
 
     /// Why this app cannot be called at all, in one line; `None` if it can.
     pub(crate) fn unsupported(protocol: AppProtocol) -> Option<String> {
-        (!matches!(protocol, AppProtocol::Http | AppProtocol::H2c)).then(|| {
+        (!matches!(protocol, AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c)).then(|| {
             let name = format!("{protocol:?}").to_lowercase();
             format!(
-                "app protocol {name} is not served yet: calls to the app fail; use --app-protocol http or h2c"
+                "app protocol {name} is not served yet: calls to the app fail; use --app-protocol http, https or h2c"
             )
         })
     }
@@ -101,6 +116,29 @@ impl App {
     /// `host:port`, for `Host`.
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// `http` or `https`, for messages.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.channel.protocol == AppProtocol::Https { "https" } else { "http" }
+    }
+
+    /// TLS with the app.
+    async fn secure(&self, stream: rt::Stream) -> io::Result<Connection> {
+        let trust = match self.trust.get() {
+            Some(trust) => trust,
+            None => {
+                let made = Trust::own_app().map_err(io::Error::other)?;
+                self.trust.get_or_init(|| made)
+            }
+        };
+        let host = match &self.channel.address {
+            AppAddress::Tcp { host, .. } => host.trim_matches(['[', ']']),
+            AppAddress::Unix(_) => "localhost",
+        };
+        let session = Session::external(trust, host).map_err(io::Error::other)?;
+        let secured = Connection::secure(stream, session, rt::now() + HANDSHAKE_TIME).await;
+        secured.map_err(|no| io::Error::other(no.to_string()))
     }
 
     /// Closes connections that were not used for long.
@@ -203,7 +241,11 @@ impl Forwarding {
             }
             None => {
                 let address = self.app.address().await?;
-                let connection = Connection::open(&address, rt::now() + CONNECT_TIME).await?;
+                let stream = rt::connect(&address, rt::now() + CONNECT_TIME).await?;
+                let connection = match self.app.channel.protocol {
+                    AppProtocol::Https => self.app.secure(stream).await?,
+                    _ => Connection::plain(stream),
+                };
                 (connection, self.app.metrics.hold(Level::AppConnections))
             }
         };

@@ -49,6 +49,9 @@ impl Asked<'_> {
 
     /// No connection.
     pub(crate) fn unreachable(&self, error: &io::Error) -> Failure {
+        if error.get_ref().is_some() {
+            return self.not_connected(error); // it came about, and then the app did not speak its protocol
+        }
         self.failed(Kind::AppUnreachable, format_args!("dial tcp {}: connect: {}", self.host, system(error)))
     }
 

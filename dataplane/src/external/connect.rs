@@ -2,7 +2,6 @@
 
 use super::Pool;
 use crate::http1::client::{Connection, system_text};
-use crate::http1::sealed::NoSession;
 use crate::rt::{self, Address, Stream, Tick};
 use crate::tls::{Session, Trust};
 use proto::invoke::url::Origin;
@@ -53,14 +52,7 @@ pub(super) async fn open(pool: &Pool) -> Result<Connection, NoConnection> {
     let trust = trust(pool).await.map_err(NoConnection::Tls)?;
     let session = Session::external(&trust, &origin.host).map_err(|e| NoConnection::Tls(e.to_string()))?;
     let by = rt::now() + HANDSHAKE_TIME;
-    Connection::secure(stream, session, by).await.map_err(|no| {
-        NoConnection::Tls(match no {
-            NoSession::Deadline => "net/http: TLS handshake timeout".into(),
-            NoSession::Tls(error) => error.to_string(),
-            NoSession::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
-            NoSession::Io(error) => error.to_string(),
-        })
-    })
+    Connection::secure(stream, session, by).await.map_err(|no| NoConnection::Tls(no.to_string()))
 }
 
 /// Tries the addresses in order; each gets its share of the time.

@@ -5,7 +5,7 @@ use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
 use super::wire::To;
 use crate::http2::{self, StreamError};
-use crate::rt::{self, Address, Segment, Stream, Tick};
+use crate::rt::{Segment, Stream, Tick};
 use crate::tls::Session;
 use proto::http1::framing::{Framing, Incoming};
 use proto::http2::Code;
@@ -28,11 +28,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects.
-    pub(crate) async fn open(to: &Address, by: Tick) -> io::Result<Connection> {
-        Ok(Connection::plain(rt::connect(to, by).await?))
-    }
-
     /// A fresh connection, in the clear.
     pub(crate) fn plain(stream: Stream) -> Connection {
         let (reader, writer) = stream.split();
@@ -117,7 +112,9 @@ impl Answer<'_> {
         }
         let deadlines = Deadlines { first_byte: by, rest: Duration::from_secs(30) };
         for _ in 0..=MOST_INTERIM {
-            self.source.head(self.head, limit, deadlines).await?;
+            if let Err(error) = self.source.head(self.head, limit, deadlines).await {
+                return Err(no_answer(error, self.head));
+            }
             if !is_interim(self.head) {
                 return Ok(());
             }
@@ -183,14 +180,16 @@ impl From<StreamError> for NoAnswer {
     }
 }
 
-impl From<NoHead> for NoAnswer {
-    fn from(error: NoHead) -> NoAnswer {
-        match error {
-            NoHead::End => NoAnswer::Closed,
-            NoHead::Truncated => NoAnswer::Io(io::ErrorKind::UnexpectedEof.into()),
-            NoHead::Deadline => NoAnswer::Deadline,
-            NoHead::Io(error) => NoAnswer::Io(error),
+fn no_answer(error: NoHead, head: &[u8]) -> NoAnswer {
+    match error {
+        NoHead::End => NoAnswer::Closed,
+        // TLS tells an end that it was not told of as an error
+        NoHead::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof && head.is_empty() => {
+            NoAnswer::Closed
         }
+        NoHead::Truncated => NoAnswer::Io(io::ErrorKind::UnexpectedEof.into()),
+        NoHead::Deadline => NoAnswer::Deadline,
+        NoHead::Io(error) => NoAnswer::Io(error),
     }
 }
 

@@ -34,6 +34,17 @@ pub(crate) enum NoSession {
     Io(io::Error),
 }
 
+impl fmt::Display for NoSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoSession::Deadline => f.write_str("net/http: TLS handshake timeout"),
+            NoSession::Tls(error) => error.fmt(f),
+            NoSession::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => f.write_str("EOF"),
+            NoSession::Io(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Shakes hands on a fresh connection. Returns what the server said already.
 pub(crate) async fn handshake(
     stream: &mut Stream,

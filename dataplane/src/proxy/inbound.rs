@@ -158,7 +158,8 @@ impl Incoming<'_> {
         let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
         let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app, invoke), complete)?;
         app.takes_calls()?;
-        let asked = Asked { scheme: "http", verb, host: app.host(), method: &method, query: invoke.query };
+        let asked =
+            Asked { scheme: app.scheme(), verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
         let request = AppRequest { head: &head, framing, asked, first: received.data, ended, max_head };
         let served = serve(self, hop, &forwarding, &request, received.sequence).await;

@@ -41,7 +41,7 @@ pub(super) async fn call(
         replay.first(&out.shard.metrics, piece);
     }
     let asked = Asked {
-        scheme: "http",
+        scheme: app.scheme(),
         verb: out.request.method,
         host: app.host(),
         method: out.method,

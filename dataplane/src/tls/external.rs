@@ -1,6 +1,7 @@
 //! Whom to believe outside the mesh: the system's certificate authorities, or those that a resource names.
 
 use super::identity::provider;
+use super::unverified::Unverified;
 use core::fmt;
 use proto::snapshot::ClientTls;
 use rustls::client::WebPkiServerVerifier;
@@ -44,6 +45,20 @@ impl Trust {
             builder.with_no_client_auth()
         };
         config.alpn_protocols = vec![HTTP1.to_vec()];
+        Ok(Trust(Arc::new(config)))
+    }
+
+    /// Every certificate of the own app is good (see [`Unverified`]); no protocol is asked for, as in Go.
+    ///
+    /// # Errors
+    /// In words: what of TLS cannot be used.
+    pub fn own_app() -> Result<Trust, String> {
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified))
+            .with_no_client_auth();
         Ok(Trust(Arc::new(config)))
     }
 

@@ -19,6 +19,7 @@ mod external;
 mod identity;
 mod records;
 mod session;
+mod unverified;
 mod verify;
 
 #[cfg(test)]
