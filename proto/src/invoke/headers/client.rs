@@ -55,6 +55,8 @@ struct Writing<'o, 'a> {
     /// Server-sent events were asked for over the mesh: daprd's caller then says what the answer is.
     events: bool,
     seen: u64,
+    /// `…-bin` passes: an event stream of the own app never was a message of the mesh.
+    binary: bool,
     /// Bit `n`: the app told a line of its own in the place of the `n`th further one.
     told: u8,
 }
@@ -88,6 +90,7 @@ pub fn from_mesh(
 /// (vector sse/self/hop-by-hop-and-cookies).
 pub fn from_app(out: &mut Vec<u8>, response: &Response<'_, '_>, asked: &Asked<'_>, body: Body) -> Framing {
     let mut writing = Writing::begin(out, asked, response.status, false);
+    writing.binary = asked.events && (200..300).contains(&response.status);
     let listed = Listed::of(&response.headers);
     for line in response.headers.iter() {
         if !listed.drops(line.known, line.name.as_bytes()) {
@@ -121,7 +124,7 @@ impl<'o, 'a> Writing<'o, 'a> {
         if let Some(baggage) = asked.baggage.filter(|value| is_value(value) && !value.is_empty()) {
             encode::line(out, b"Baggage", baggage);
         }
-        Writing { out, asked, status, events, seen: 0, told: 0 }
+        Writing { out, asked, status, events, seen: 0, binary: false, told: 0 }
     }
 
     /// One line of the app, dropped where it would change the message.
@@ -135,6 +138,7 @@ impl<'o, 'a> Writing<'o, 'a> {
             Rule::Known(name) => encode::line(self.out, name.as_bytes(), value),
             Rule::Pass(name) => write(self.out, b"", name, value),
             Rule::Rename(name) => write(self.out, b"Dapr-", name, value),
+            Rule::Drop if self.binary && known == Known::Other => write(self.out, b"", name, value),
             Rule::Drop | Rule::Invalid => return,
         }
         self.seen |= known.bit();
