@@ -213,13 +213,30 @@ fn the_apps_exit_code_is_that_of_run() {
 }
 
 /// Ends a sidecar in order, and waits until it is gone.
-fn end(member: &mut Member) {
+type End = fn(&mut Member);
+
+fn by_signal(member: &mut Member) {
     let ended = member.sidecar.terminate();
+    assert_eq!(ended.and_then(|e| e.code()), Some(0), "{}", member.sidecar.tail());
+}
+
+fn by_the_api(member: &mut Member) {
+    assert_eq!(client::request(member.http, "POST", "/v1.0/shutdown", &[], b"").status, 204);
+    let ended = member.sidecar.ends_within(PATIENCE);
     assert_eq!(ended.and_then(|e| e.code()), Some(0), "{}", member.sidecar.tail());
 }
 
 #[test]
 fn three_callees_that_are_replaced_one_by_one_cost_no_call() {
+    replace_callees(by_signal);
+}
+
+#[test]
+fn three_callees_that_the_api_ends_one_by_one_cost_no_call() {
+    replace_callees(by_the_api);
+}
+
+fn replace_callees(end: End) {
     let _turn = turn();
     let ground = Ground::new(rig::outrigger!());
     let apps = ["one", "two", "three"].map(Echo::start);
@@ -239,9 +256,18 @@ fn three_callees_that_are_replaced_one_by_one_cost_no_call() {
     assert!(tally.is_clean() && tally.by.len() == 3, "{tally:?}");
 }
 
-/// Clients are where a balancer sends them, which looks at readiness: they stop when the sidecar says that it leaves.
 #[test]
 fn three_callers_that_are_replaced_one_by_one_cost_no_call() {
+    replace_callers(by_signal);
+}
+
+#[test]
+fn three_callers_that_the_api_ends_one_by_one_cost_no_call() {
+    replace_callers(by_the_api);
+}
+
+/// Clients are where a balancer sends them, which looks at readiness: they stop when the sidecar says that it leaves.
+fn replace_callers(end: End) {
     let _turn = turn();
     let ground = Ground::new(rig::outrigger!());
     let app = Echo::start("one");

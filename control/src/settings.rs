@@ -115,8 +115,10 @@ pub struct Ports {
 pub struct App {
     /// `--app-channel-address`.
     pub host: String,
-    /// `--app-port`.
+    /// `--app-port`; 0 on a Unix socket.
     pub port: u16,
+    /// The Unix socket that `--app-channel-address unix:/path` names, in the place of host and port.
+    pub socket: Option<PathBuf>,
     /// `--app-protocol`.
     pub protocol: Protocol,
     /// `--app-max-concurrency`; `None` is unlimited.
@@ -125,6 +127,16 @@ pub struct App {
     pub health: Option<HealthProbe>,
     /// Whether it is asked for `/dapr/config` at the start: in daprd mode, unless `--disable-init-endpoints` names it.
     pub asks_config: bool,
+}
+
+impl App {
+    /// Where it listens, for people: `port 3000`, or `socket /run/app.sock`.
+    pub fn place(&self) -> String {
+        match &self.socket {
+            Some(path) => format!("socket {}", path.display()),
+            None => format!("port {}", self.port),
+        }
+    }
 }
 
 /// How the app is asked for its health.

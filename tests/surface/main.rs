@@ -10,3 +10,4 @@ mod exits;
 mod metadata;
 mod shutdown;
 mod stage;
+mod unix;

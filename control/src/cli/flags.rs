@@ -38,7 +38,7 @@ pub struct DaprFlags {
     /// What the app speaks: http, https, h2c, grpc or grpcs
     #[arg(long, value_name = "PROTOCOL", default_value = "http", allow_hyphen_values = true)]
     pub app_protocol: String,
-    /// Host name or address the app listens on
+    /// Host name or address the app listens on, or unix:/path for a Unix socket in place of --app-port
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1", allow_hyphen_values = true)]
     pub app_channel_address: String,
     /// Most requests handed to the app at the same time; -1 is unlimited

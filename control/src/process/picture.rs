@@ -111,7 +111,10 @@ fn api(settings: &Settings, token: Option<String>) -> Api {
 
 fn app_channel(app: &App, token: Option<String>) -> AppChannel {
     AppChannel {
-        address: AppAddress::Tcp { host: app.host.clone(), port: app.port },
+        address: match &app.socket {
+            Some(path) => AppAddress::Unix(path.to_string_lossy().into_owned()),
+            None => AppAddress::Tcp { host: app.host.clone(), port: app.port },
+        },
         protocol: match app.protocol {
             Protocol::Http => AppProtocol::Http,
             Protocol::Https => AppProtocol::Https,

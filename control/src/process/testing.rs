@@ -65,6 +65,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         app: Some(App {
             host: "127.0.0.1".into(),
             port: 3000,
+            socket: None,
             protocol: Protocol::Http,
             max_concurrency: None,
             health: None,

@@ -65,11 +65,18 @@ pub(super) fn ports(arguments: &SuperviseArgs, environment: &Environment) -> Res
 pub(super) fn app(arguments: &SuperviseArgs, ports: &Asked) -> Result<Option<App>, Refusal> {
     let flags = &arguments.flags;
     let protocol = protocol(&flags.app_protocol, flags.app_ssl)?;
-    let Some(port) = port::parse("app-port", &flags.app_port)?.filter(|port| *port != 0) else {
-        return Ok(None);
+    let socket = app_socket(&flags.app_channel_address)?;
+    let port = match (port::parse("app-port", &flags.app_port)?.filter(|port| *port != 0), &socket) {
+        (Some(port), None) => port,
+        (None, Some(_)) => 0,
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let text = "--app-port stands beside a Unix socket in --app-channel-address; drop one of them";
+            return Err(Refusal(text.into()));
+        }
     };
     for (taken, flag) in [(Some(ports.http), "dapr-http-port"), (ports.grpc, "dapr-grpc-port")] {
-        if taken == Some(port) {
+        if taken == Some(port) && socket.is_none() {
             return Err(Refusal(format!(
                 "the '{flag}' argument value {port} conflicts with 'app-port'; give one of them another port"
             )));
@@ -82,11 +89,27 @@ pub(super) fn app(arguments: &SuperviseArgs, ports: &Asked) -> Result<Option<App
             flags.app_channel_address.clone()
         },
         port,
+        socket,
         protocol,
         max_concurrency: u32::try_from(flags.app_max_concurrency).ok().filter(|n| *n > 0),
         health: health(arguments)?,
         asks_config: asks_config(arguments),
     }))
+}
+
+/// `unix:/path` in `--app-channel-address`: the app listens on a Unix socket.
+fn app_socket(address: &str) -> Result<Option<PathBuf>, Refusal> {
+    /// Room in a `sockaddr_un`, with its zero byte.
+    const ROOM: usize = 108;
+    let Some(path) = address.strip_prefix("unix:") else { return Ok(None) };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.starts_with('/') && path.len() < ROOM {
+        return Ok(Some(path.into()));
+    }
+    Err(Refusal(format!(
+        "--app-channel-address is {address:?}; expected unix: and an absolute path of at most {} bytes",
+        ROOM - 1
+    )))
 }
 
 /// The data plane does not speak gRPC with its app yet.

@@ -200,3 +200,40 @@ fn an_app_protocol_that_is_not_built_stops_run_and_warns_in_daprd_mode() {
     assert!(refusal(&whole("run")).starts_with("--app-protocol grpc is not built yet"));
     assert!(plan(&whole("daprd")).settings.warnings[0].starts_with("--app-protocol grpc is not built yet"));
 }
+
+#[test]
+fn an_app_may_listen_on_a_unix_socket() {
+    let app = |address: &str| {
+        plan(&["run", "--app-id", "a", "--app-channel-address", address]).settings.app.unwrap()
+    };
+    for address in ["unix:/run/app.sock", "unix:///run/app.sock"] {
+        assert_eq!(app(address).socket, Some("/run/app.sock".into()));
+        assert_eq!(app(address).place(), "socket /run/app.sock");
+    }
+    let said = refusal(&["run", "--app-id", "a", "--app-channel-address", "unix:app.sock"]);
+    assert!(said.contains("absolute path"), "{said}");
+    let both = ["run", "--app-id", "a", "--app-port", "1", "--app-channel-address", "unix:/a"];
+    assert!(refusal(&both).contains("drop one"), "{}", refusal(&both));
+}
+
+#[test]
+fn health_checks_have_daprds_defaults() {
+    let health = |line: &[&str]| {
+        let whole: Vec<&str> =
+            ["daprd", "--app-id", "a", "--app-port", "1"].iter().chain(line).copied().collect();
+        plan(&whole).settings.app.unwrap().health
+    };
+    assert_eq!(health(&[]), None);
+    let odd = [
+        "--app-health-probe-interval",
+        "0",
+        "--app-health-probe-timeout",
+        "-1",
+        "--app-health-threshold",
+        "0",
+    ];
+    let flags: Vec<&str> =
+        ["--enable-app-health-check", "--app-health-check-path", "up"].into_iter().chain(odd).collect();
+    let expected = HealthProbe { path: "/up".into(), interval_ms: 5000, timeout_ms: 500, threshold: 3 };
+    assert_eq!(health(&flags), Some(expected));
+}

@@ -233,7 +233,7 @@ fn app_environment(settings: &Settings) -> Vec<(&'static str, String)> {
         ("DAPR_HTTP_PORT", ports.http),
         ("DAPR_GRPC_PORT", ports.grpc),
         ("DAPR_METRICS_PORT", settings.metrics.as_ref().map(|metrics| metrics.port)),
-        ("APP_PORT", settings.app.as_ref().map(|app| app.port)),
+        ("APP_PORT", settings.app.as_ref().map(|app| app.port).filter(|port| *port != 0)),
     ];
     variables.extend(optional.into_iter().filter_map(|(name, port)| Some((name, port?.to_string()))));
     if let Some(app) = &settings.app {

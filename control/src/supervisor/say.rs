@@ -130,8 +130,9 @@ impl Voice {
         if let Some(app) = &settings.app {
             let protocol = format!("{:?}", app.protocol).to_lowercase();
             self.info(&format!(
-                "application protocol: {protocol}. waiting on port {}.  This will block until the app is listening on that port.",
-                app.port
+                "application protocol: {protocol}. waiting on {}.  This will block until the app is listening on that {}.",
+                app.place(),
+                if app.socket.is_some() { "socket" } else { "port" }
             ));
         }
     }
@@ -176,7 +177,7 @@ impl Voice {
     /// The lines when everything is ready.
     pub(crate) fn initialized(&self, settings: &Settings, after: Duration) {
         if let Some(app) = &settings.app {
-            self.info(&format!("application discovered on port {}", app.port));
+            self.info(&format!("application discovered on {}", app.place()));
             if let Some(max) = app.max_concurrency {
                 self.info(&format!("app max concurrency set to {max}"));
             }

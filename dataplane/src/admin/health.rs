@@ -45,9 +45,9 @@ fn is_valid(not_after: i64) -> bool {
     i64::try_from(since.as_secs()).is_ok_and(|now| now < not_after)
 }
 
-/// `GET /v1.0/healthz/outbound`.
+/// `GET /v1.0/healthz/outbound`: calls go out until the end (vector healthz/shutdown-in-flight).
 pub(super) fn outbound_health(shard: &Shard) -> Own<'static> {
-    if shard.common.configured.load(Relaxed) && !shard.common.leaving.load(Relaxed) {
+    if shard.common.configured.load(Relaxed) {
         return Own::empty(204);
     }
     Own::error(500, "ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
