@@ -178,6 +178,7 @@ fn asked(events: bool, trace: Option<Context>) -> Asked<'static> {
         baggage: None,
         date: b"Thu, 01 Jan 1970 00:00:00 GMT",
         extra: &[],
+        upgrade: None,
     }
 }
 

@@ -103,6 +103,7 @@ fn answer(sent: &[u8], bytes: &[u8], own: bool, max_head: usize) -> Result<(Vec<
         baggage: (!baggage.is_empty()).then_some(&baggage[..]),
         date: &date,
         extra: &[],
+        upgrade: None,
     };
     loop {
         let mut slots = Slots::new();

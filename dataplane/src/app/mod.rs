@@ -108,6 +108,11 @@ impl App {
         })
     }
 
+    /// Whether a connection of the app can switch to another protocol: HTTP/1 alone can.
+    pub(crate) fn can_switch(&self) -> bool {
+        matches!(self.channel.protocol, AppProtocol::Http | AppProtocol::Https)
+    }
+
     /// The configuration this app was made from.
     pub(crate) fn channel(&self) -> &Arc<AppChannel> {
         &self.channel

@@ -207,6 +207,13 @@ impl<'c> Body<'c> {
         }
     }
 
+    /// Everything that comes from here on is body, to the end of the connection: it speaks another protocol.
+    pub(crate) fn become_stream(&mut self) {
+        self.framing = Framing::UntilClose;
+        self.incoming = Incoming::new(Framing::UntilClose);
+        self.limit = None;
+    }
+
     /// Whether the rest is there already, so that [`Body::piece`] need not wait.
     pub(crate) fn has_more_at_hand(&self) -> bool {
         self.source.has_rest() && !self.is_done()

@@ -200,6 +200,11 @@ impl<'c> Sink<'c> {
         .await
     }
 
+    /// Ends our side of the connection behind what was sent.
+    pub(crate) fn end_side(&mut self) {
+        self.to.end_side();
+    }
+
     /// Sends an informational answer, given in both forms, before the message.
     ///
     /// # Errors

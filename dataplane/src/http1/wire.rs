@@ -130,6 +130,14 @@ impl To {
         }
     }
 
+    /// Ends our side of a connection behind what was sent; a stream's message has its own end.
+    pub(crate) fn end_side(&mut self) {
+        match self {
+            To::Socket(writer) | To::Sealed(writer, _) => writer.shutdown_write(),
+            To::Stream(_) => {}
+        }
+    }
+
     /// Sends bytes; waits only while an earlier send is blocked.
     pub(crate) async fn send(&mut self, what: Segments) -> Result<(), SendError> {
         match self {

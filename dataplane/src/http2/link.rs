@@ -4,7 +4,7 @@ use super::deadline::Waiters;
 use super::limits::LinkLimits;
 use crate::rt::{self, SendError, Tick, TurnEnd, Writer};
 use crate::tls::{PeerIdentity, Session, TlsError};
-use proto::http2::{BlockId, Connection, OUTRIGGER_V1, Role, Slot, Violation};
+use proto::http2::{BlockId, Connection, OUTRIGGER_UPGRADE, OUTRIGGER_V1, Role, Slot, Violation};
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::rc::{Rc, Weak};
@@ -15,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 pub struct Features {
     /// It is an Outrigger: large chunks, full duplex, the real verb, header values that are not UTF-8.
     pub outrigger: bool,
+    /// It takes calls that switch protocols.
+    pub upgrades: bool,
 }
 
 /// How a connection ended.
@@ -176,7 +178,9 @@ impl Link {
     }
 
     pub(crate) fn features(&self) -> Features {
-        Features { outrigger: self.inner().conn.peer().outrigger & OUTRIGGER_V1 != 0 }
+        let said = self.inner().conn.peer().outrigger;
+        let outrigger = said & OUTRIGGER_V1 != 0;
+        Features { outrigger, upgrades: outrigger && said & OUTRIGGER_UPGRADE != 0 }
     }
 
     /// The verified peer; `None` on a plaintext connection, and until the handshake is finished.

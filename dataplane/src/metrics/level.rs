@@ -18,6 +18,8 @@ pub enum Level {
     AppConnections,
     /// Connections to servers outside the mesh, idle ones too.
     ExternalConnections,
+    /// Calls that switched protocols and go on.
+    Upgraded,
     /// Calls that wait for a slot of the app.
     WaitingForApp,
     /// Bytes kept for retries.
@@ -25,13 +27,14 @@ pub enum Level {
 }
 
 impl Level {
-    pub(super) const ALL: [Level; 8] = [
+    pub(super) const ALL: [Level; 9] = [
         Level::Calls,
         Level::InboundCalls,
         Level::ClientConnections,
         Level::PeerConnections,
         Level::AppConnections,
         Level::ExternalConnections,
+        Level::Upgraded,
         Level::WaitingForApp,
         Level::ReplayBytes,
     ];
@@ -46,6 +49,7 @@ impl Level {
             Level::ExternalConnections => {
                 ("outrigger_external_connections", "connections to servers outside the mesh")
             }
+            Level::Upgraded => ("outrigger_upgraded_connections", "connections that switched protocols"),
             Level::WaitingForApp => ("outrigger_calls_waiting_for_app", "calls waiting for the app"),
             Level::ReplayBytes => ("outrigger_replay_bytes", "bytes kept for retries"),
         }

@@ -154,7 +154,7 @@ fn push(answer: &mut Sink<'_>, out: &Outgoing<'_>, data: &[u8]) -> Result<(), Fa
     if answer.framing() == Some(Framing::None) {
         return Ok(());
     }
-    let limit = out.view.snapshot.limits.max_body;
+    let limit = out.view.snapshot.limits.max_body.filter(|_| out.status.get() != 101);
     if limit.is_some_and(|limit| answer.body_bytes() + data.len() as u64 > limit) {
         return Err(too_large(limit.unwrap_or_default()).into());
     }

@@ -12,6 +12,7 @@ use super::hop::{Hop, both, status_of};
 use super::outbound::{Outgoing, present};
 use super::replay::Replay;
 use super::steps::Step;
+use super::upgrade;
 use crate::http1::server::{Body, BodyFailure};
 use crate::http1::sink::Sink;
 use crate::mesh::{CallError, Checkout, DialError, Next, Start};
@@ -94,6 +95,9 @@ pub(super) async fn run(
     let checkout = present(body, pin!(connect(out, endpoint))).await?;
     let began = Instant::now();
     out.shard.metrics.attempt_sent(&out.target.app.app_id);
+    if let Some(protocol) = out.request.switches_to() {
+        return Box::pin(upgrade::remote(out, checkout, protocol, body, answer)).await;
+    }
     match streamed(out, checkout, body, replay, answer, began).await {
         Err(failed) if failed.unknown_method && !answer.has_begun() => {
             unary(out, endpoint, body, replay, answer).await
@@ -227,7 +231,7 @@ pub(super) async fn client_left(status: &Cell<u16>, body: &mut Body<'_>) -> Fail
 }
 
 /// The first message of the answer.
-async fn first_message(hop: &Hop) -> Result<Vec<u8>, Failed> {
+pub(super) async fn first_message(hop: &Hop) -> Result<Vec<u8>, Failed> {
     match hop.next().await.map_err(|error| call_failed(&error))? {
         Next::Message => Ok(hop.take_copy()),
         Next::End(end) if end.status == 0 => {

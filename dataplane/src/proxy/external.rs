@@ -154,7 +154,7 @@ impl<'c> Call<'c> {
         };
         let (first, ended) = (replay.unsent(), hop.as_get || body.is_done());
         let max_head = view.snapshot.limits.max_head;
-        let request = AppRequest { head: &head, framing, asked, first, ended, max_head };
+        let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade: None };
         self.exchange(hop, &request, body, answer).await
     }
 

@@ -4,6 +4,7 @@ use super::hop::{Hop, status_of};
 use super::inbound_app::{Served, serve};
 use super::steps::{Step, Steps};
 use super::to_app::AppRequest;
+use super::upgrade;
 use crate::app::{self, App, Asked};
 use crate::mesh::{Call, Next};
 use crate::metrics::{Record, Side};
@@ -15,6 +16,8 @@ use proto::envelope::payload::Sequence;
 use proto::envelope::request::{self, Invoke};
 use proto::grpc::metadata::parse_timeout;
 use proto::grpc::status::{Code, Status};
+use proto::http1::framing::Framing;
+use proto::http1::head::protocol;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_mesh, has_context, should_wait};
 use proto::invoke::method;
@@ -37,12 +40,21 @@ pub(super) enum Shape {
 
 /// Serves one call of another sidecar.
 pub(crate) async fn handle(shard: Rc<Shard>, call: Call) {
+    let mut upgrade = None;
     let shape = match call.path().strip_prefix(SERVICE) {
         Some("CallLocalStream") => Shape::Stream,
         Some("CallLocal") => Shape::Unary,
+        Some(upgrade::METHOD) if call.features().upgrades => {
+            upgrade = call.header(upgrade::PROTOCOL).and_then(protocol).map(str::to_owned);
+            if upgrade.is_none() {
+                return refuse(call, &unknown_method());
+            }
+            Shape::Stream
+        }
         _ => return refuse(call, &unknown_method()),
     };
     let incoming = Incoming {
+        upgrade,
         view: shard.view(),
         caller: call.shared_peer(),
         trace: Context::of_call(call.header("traceparent"), call.header("grpc-trace-bin")),
@@ -78,6 +90,8 @@ pub(super) struct Incoming<'i> {
     pub(super) shape: Shape,
     /// Who calls, proven by its certificate.
     caller: Option<Rc<PeerIdentity>>,
+    /// The protocol that the caller's client wants to switch to.
+    upgrade: Option<String>,
     trace: Option<Context>,
     /// When the caller stops waiting.
     deadline: Tick,
@@ -120,10 +134,14 @@ impl Incoming<'_> {
         record.invocation = true;
         record.peer_app = self.caller_name(&invoke);
         record.bytes_in = data.len() as u64;
-        let story = self.story(hop, &invoke, verb, Received { data, sequence }, &mut record);
-        let told = rt::within(self.deadline, pin!(story))
-            .await
-            .unwrap_or_else(|| Err(Failure::new(Kind::Deadline, "context deadline exceeded")));
+        let told = {
+            let mut story = pin!(self.story(hop, &invoke, verb, Received { data, sequence }, &mut record));
+            match &self.upgrade {
+                None => rt::within(self.deadline, story.as_mut()).await,
+                Some(_) => Some(Box::pin(upgrade::unless_drained(self.shard, story.as_mut())).await),
+            }
+        };
+        let told = told.unwrap_or_else(|| Err(Failure::new(Kind::Deadline, "context deadline exceeded")));
         let status = told
             .as_ref()
             .map_or_else(Failure::status, |()| Status { code: Code::OK, message: String::new() });
@@ -157,11 +175,15 @@ impl Incoming<'_> {
         let known = self.shape == Shape::Unary || (ended && received.data.is_empty());
         let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
         let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app, invoke), complete)?;
+        let upgrade = self.upgrade.as_deref().filter(|_| app.can_switch());
+        let ended = ended && upgrade.is_none();
+        let framing = if upgrade.is_some() { Framing::UntilClose } else { framing };
         app.takes_calls()?;
         let asked =
             Asked { scheme: app.scheme(), verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
-        let request = AppRequest { head: &head, framing, asked, first: received.data, ended, max_head };
+        let first = received.data;
+        let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade };
         let served = serve(self, hop, &forwarding, &request, received.sequence).await;
         rt::give_back(head);
         let Served { status, bytes_in, bytes_out } = served?;
@@ -198,7 +220,7 @@ impl Incoming<'_> {
 
     /// Whether the first message is all there is. Waits for it only where the head of the app's request depends on it.
     async fn has_ended(&self, hop: &Hop, invoke: &Invoke<'_>) -> Result<bool, Failure> {
-        if self.shape == Shape::Unary {
+        if self.shape == Shape::Unary || self.upgrade.is_some() {
             return Ok(true);
         }
         let next = match hop.next_at_hand().await {
@@ -222,6 +244,7 @@ impl Incoming<'_> {
             caller: caller.map(|id| Caller { app_id: &id.app_id, namespace: &id.namespace }),
             token: app.channel().token.as_deref(),
             trace: self.trace.or_else(begin),
+            upgrade: self.upgrade.as_deref().filter(|_| app.can_switch()),
         }
     }
 

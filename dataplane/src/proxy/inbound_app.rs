@@ -43,7 +43,7 @@ pub(super) async fn serve(
     request: &AppRequest<'_>,
     sequence: Sequence,
 ) -> Result<Served, Failure> {
-    let mut fresh = false;
+    let mut fresh = request.upgrade.is_some();
     loop {
         let exchange = forwarding.connect(fresh).await;
         let exchange = exchange.map_err(|error| request.asked.unreachable(&error))?;
@@ -112,6 +112,8 @@ struct Progress {
     is_over: Cell<bool>,
     /// The app has the whole request.
     is_whole: Cell<bool>,
+    /// The app has switched protocols: its connection ends where the caller's stream does.
+    switched: Cell<bool>,
 }
 
 impl Progress {
@@ -156,6 +158,9 @@ async fn upload(
             break;
         }
         progress.moved.notify();
+    }
+    if progress.switched.get() {
+        sink.end_side();
     }
     progress.over(sink.is_done());
     Err(Unanswered::Failed(cancelled(&hop.broken().await)))
@@ -222,6 +227,7 @@ impl Relay<'_, '_, '_> {
         let mut slots = Slots::new();
         let response = self.request.parse(&bytes, &mut slots)?;
         let facts = self.facts(&response);
+        self.progress.switched.set(facts.1 == 101);
         self.answer.begin_body(facts.2);
         let piece = match self.answer.has_more_at_hand() {
             true => self.answer.piece(Tick::NEVER).await.map_err(|error| broken_body(&error))?,
@@ -246,6 +252,9 @@ impl Relay<'_, '_, '_> {
     }
 
     fn facts(&self, response: &Response<'_, '_>) -> (bool, u16, Framing) {
+        if response.status == 101 {
+            return (false, 101, Framing::UntilClose);
+        }
         (response.keeps_alive(), response.status, response.framing(self.request.asked.verb == "HEAD"))
     }
 

@@ -14,5 +14,6 @@ mod replay;
 mod respond;
 pub(crate) mod steps;
 mod to_app;
+mod upgrade;
 
 pub(crate) use respond::{Reply, Trace, asked, date, reply};

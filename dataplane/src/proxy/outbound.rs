@@ -322,6 +322,11 @@ impl<'o> Outgoing<'o> {
         }
     }
 
+    /// The client's connection ends with this call.
+    pub(super) fn keep_not(&self) {
+        self.keep.set(false);
+    }
+
     /// What the answer's head depends on.
     pub(super) fn asked(&self) -> Asked<'_> {
         let asked = asked(self.request, &self.trace, !self.keep.get(), &self.date, self.baggage);

@@ -7,6 +7,7 @@ use super::relay::{Relay, upload};
 use super::replay::Replay;
 use super::steps::Step;
 use super::to_app::{AppRequest, Rooted, Unanswered};
+use super::upgrade;
 use crate::app::{self, App, Asked, Exchange, Forwarding};
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
@@ -47,9 +48,11 @@ pub(super) async fn call(
         method: out.method,
         query: out.query,
     };
-    let (first, ended) = (replay.unsent(), body.is_done());
+    let upgrade = out.request.switches_to().filter(|_| app.can_switch());
+    let framing = if upgrade.is_some() { Framing::UntilClose } else { framing };
+    let (first, ended) = (replay.unsent(), body.is_done() && upgrade.is_none());
     let max_head = out.view.snapshot.limits.max_head;
-    let request = AppRequest { head: &head, framing, asked, first, ended, max_head };
+    let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade };
     exchange(out, &forwarding, &request, body, answer).await
 }
 
@@ -61,6 +64,7 @@ fn write_head(out: &Outgoing<'_>, app: &App, head: &mut Vec<u8>) -> Result<Frami
         caller: Some(Caller { app_id: &own.app_id, namespace: &own.namespace }),
         token: app.channel().token.as_deref(),
         trace: out.trace.context,
+        upgrade: out.request.switches_to().filter(|_| app.can_switch()),
     };
     from_client(head, out.request, out.method, out.query, &added, out.dropped).map_err(Failure::from)
 }
@@ -73,7 +77,7 @@ async fn exchange(
     body: &mut Body<'_>,
     answer: &mut Sink<'_>,
 ) -> Result<(), Failure> {
-    let mut fresh = false;
+    let mut fresh = request.upgrade.is_some();
     loop {
         let connected = async { forwarding.connect(fresh).await.map_err(|e| request.asked.unreachable(&e)) };
         let exchange = super::outbound::present(body, pin!(connected)).await?;
@@ -117,6 +121,9 @@ async fn once(
     answer: &mut Sink<'_>,
     began: Instant,
 ) -> Result<(), Unanswered> {
+    if request.upgrade.is_some() {
+        return Box::pin(upgrade::own(out, exchange, request, body, answer)).await;
+    }
     let reused = exchange.is_reused();
     let keeps_alive = {
         let Some((mut sink, mut from)) = exchange.halves() else { return Ok(()) };

@@ -52,6 +52,21 @@ impl Relay<'_, '_, '_> {
         let (keeps_alive, framing) = self.head()?;
         self.from.begin_body(framing);
         self.answer.flush().await.map_err(|e| gone(&e))?;
+        self.rest().await?;
+        Ok(keeps_alive && framing != Framing::UntilClose)
+    }
+
+    /// Only the head. Tells whether the connection is another protocol's from here on.
+    pub(super) async fn begin(&mut self) -> Result<bool, Unanswered> {
+        let (_, framing) = self.head()?;
+        let switched = self.status.get() == 101;
+        self.from.begin_body(if switched { Framing::UntilClose } else { framing });
+        self.answer.flush().await.map_err(|e| gone(&e))?;
+        Ok(switched)
+    }
+
+    /// Body and end.
+    pub(super) async fn rest(&mut self) -> Result<(), Unanswered> {
         while !self.from.is_done() {
             self.answer.room(|| self.from.release()).await.map_err(|e| gone(&e))?;
             let piece = self.from.piece(Tick::NEVER).await;
@@ -62,8 +77,7 @@ impl Relay<'_, '_, '_> {
             self.answer.flush().await.map_err(|e| gone(&e))?;
         }
         self.answer.finish().map_err(|e| Failure::new(Kind::AppBody, e.to_string()))?;
-        self.answer.flush().await.map_err(|e| gone(&e))?;
-        Ok(keeps_alive && framing != Framing::UntilClose)
+        self.answer.flush().await.map_err(|e| gone(&e).into())
     }
 
     fn head(&mut self) -> Result<(bool, Framing), Unanswered> {

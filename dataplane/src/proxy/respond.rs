@@ -112,6 +112,7 @@ pub(crate) fn asked<'a>(
         baggage: baggage.as_deref().or_else(|| traced(Known::Baggage)),
         date,
         extra: &[],
+        upgrade: request.switches_to(),
     }
 }
 

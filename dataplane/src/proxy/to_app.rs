@@ -6,6 +6,7 @@ use crate::http1::sink::Sink;
 use crate::rt::Tick;
 use proto::http1::framing::Framing;
 use proto::http1::head::{Head, Limits, Response, Slots};
+use proto::http1::names::Known;
 use proto::invoke::failure::{Failure, Kind};
 use smallvec::SmallVec;
 
@@ -21,6 +22,8 @@ pub(super) struct AppRequest<'a> {
     pub(super) first: &'a [u8],
     /// They are the whole body.
     pub(super) ended: bool,
+    /// The protocol that the client wants to switch to: the connection is then the client's, in both directions.
+    pub(super) upgrade: Option<&'a str>,
     /// Largest head of an answer.
     pub(super) max_head: usize,
 }
@@ -108,6 +111,12 @@ impl AppRequest<'_> {
         })
     }
 
+    /// Whether a 101 switches to the protocol that was offered.
+    fn was_asked(&self, response: &Response<'_, '_>) -> bool {
+        let told = response.headers.first(Known::Upgrade).unwrap_or_default();
+        self.upgrade.is_some_and(|offered| told.eq_ignore_ascii_case(offered.as_bytes()))
+    }
+
     /// Reads the head of the answer.
     pub(super) fn parse<'s, 'b>(
         &self,
@@ -115,7 +124,9 @@ impl AppRequest<'_> {
         slots: &'s mut Slots<'b>,
     ) -> Result<Response<'s, 'b>, Failure> {
         match Response::parse(head, slots, &Limits { max_head: self.max_head }) {
-            Ok(Head::Complete(response)) if response.status != 101 => Ok(response),
+            Ok(Head::Complete(response)) if response.status != 101 || self.was_asked(&response) => {
+                Ok(response)
+            }
             Ok(Head::Complete(_)) => {
                 Err(Failure::new(Kind::AppAnswer, "the app switched protocols, which was not asked for"))
             }

@@ -134,6 +134,12 @@ pub(super) enum Length {
     Chunked,
 }
 
+impl Length {
+    fn has_body(self) -> bool {
+        !matches!(self, Length::Absent | Length::Known(0))
+    }
+}
+
 impl<'s, 'b> Request<'s, 'b> {
     /// Reads the request head at the beginning of `bytes`.
     ///
@@ -193,6 +199,15 @@ impl<'s, 'b> Request<'s, 'b> {
         self.headers.first(Known::Upgrade).filter(|_| self.headers.connection_lists(b"upgrade"))
     }
 
+    /// The protocol that is offered to the app: the first that is named, if the request has no body and it is neither
+    /// `h2c` nor too odd to be one.
+    pub fn switches_to(&self) -> Option<&'b str> {
+        if !self.headers.has(Known::Upgrade) || self.version != Version::Http11 || self.length.has_body() {
+            return None;
+        }
+        protocol(list(self.upgrade()?).next()?)
+    }
+
     /// Whether the client asks for server-sent events in daprd's sense: the first `Accept` value is
     /// `text/event-stream`, nothing else (spec/invocation 1.14.2).
     pub fn wants_events(&self) -> bool {
@@ -200,6 +215,14 @@ impl<'s, 'b> Request<'s, 'b> {
             .first(Known::Accept)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"text/event-stream"))
     }
+}
+
+/// A protocol's name, with its version or without, that a request may switch to.
+pub fn protocol(name: &[u8]) -> Option<&str> {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(byte);
+    let fits = !name.is_empty() && name.len() <= 64 && name.iter().all(token);
+    let name = core::str::from_utf8(name).ok().filter(|_| fits)?;
+    (!name.eq_ignore_ascii_case("h2c")).then_some(name)
 }
 
 impl<'s, 'b> Response<'s, 'b> {

@@ -1,6 +1,6 @@
 //! Every limit of a connection has a name and a default; what exceeds one is refused with the code beside it.
 
-use super::settings::OUTRIGGER_V1;
+use super::settings::{OUTRIGGER_UPGRADE, OUTRIGGER_V1};
 use crate::time::Tick;
 use core::time::Duration;
 
@@ -87,7 +87,7 @@ impl Default for Limits {
             settings_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(180),
             linger: Duration::from_secs(30),
-            features: OUTRIGGER_V1,
+            features: OUTRIGGER_V1 | OUTRIGGER_UPGRADE,
         }
     }
 }

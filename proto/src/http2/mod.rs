@@ -24,7 +24,7 @@ pub use connection::{Connection, Event, NotStarted, Role};
 pub use field::{Fields, Name, Stored};
 pub use hpack::{BlockId, Literal};
 pub use limits::Limits;
-pub use settings::{OUTRIGGER, OUTRIGGER_V1, Settings};
+pub use settings::{OUTRIGGER, OUTRIGGER_UPGRADE, OUTRIGGER_V1, Settings};
 pub use stream::{Failure, Slot};
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use super::limits::Limits;
 pub const OUTRIGGER: u16 = 0x4f52;
 /// Value bit of [`OUTRIGGER`]: large chunks, full duplex, the real verb, header values that are not UTF-8.
 pub const OUTRIGGER_V1: u32 = 1;
+/// Value bit of [`OUTRIGGER`]: calls that switch protocols.
+pub const OUTRIGGER_UPGRADE: u32 = 2;
 
 const HEADER_TABLE_SIZE: u16 = 0x1;
 const ENABLE_PUSH: u16 = 0x2;
@@ -124,7 +126,7 @@ mod tests {
         announce(&mut out, &Limits::default(), true);
         let mut peer = Settings::default();
         peer.apply(&out[frame::HEAD..], true).unwrap();
-        assert_eq!(peer.outrigger, OUTRIGGER_V1);
+        assert_eq!(peer.outrigger, OUTRIGGER_V1 | OUTRIGGER_UPGRADE);
         assert_eq!(peer.initial_window_size, Limits::default().stream_window);
         assert_eq!(peer.max_concurrent_streams, Limits::default().concurrent_streams);
     }

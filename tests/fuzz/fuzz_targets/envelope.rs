@@ -56,6 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
                 baggage: None,
                 date: b"Thu, 01 Jan 1970 00:00:00 GMT",
                 extra: &[],
+                upgrade: None,
             };
             let mut out = Vec::new();
             if client::from_mesh(&mut out, &answer, &asked, Body::Unknown).is_some() {

@@ -192,3 +192,31 @@ fn without_the_api_token_only_health_is_told() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{token}: {answer}");
     }
 }
+
+/// A peer that speaks HTTP/2 and has never heard of Outrigger: its settings are empty.
+fn daprd_like() -> SocketAddr {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const ACKNOWLEDGED: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            stream.write_all(&[SETTINGS, ACKNOWLEDGED].concat()).unwrap();
+            std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    at
+}
+
+#[test]
+fn a_protocol_switch_towards_a_daprd_is_501_with_the_reason() {
+    for backend in backends() {
+        let caller = Sidecar::start(backend);
+        caller.apply(snapshot("caller", None, &[("callee", daprd_like())]));
+        let request = "GET /v1.0/invoke/callee/method/x HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\n\
+                       Upgrade: websocket\r\n\r\n";
+        let got = ask(caller.http, request);
+        assert!(got.starts_with("HTTP/1.1 501 "), "{got}");
+        assert!(got.contains("which only an Outrigger sidecar beside callee can pass on"), "{got}");
+    }
+}

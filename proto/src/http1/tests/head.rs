@@ -274,3 +274,23 @@ fn http2_is_told_from_http1_by_its_preface() {
     assert_eq!(opening(b"PRI /x HTTP/1.1\r\n"), Opening::Http1);
     assert_eq!(opening(b"GET"), Opening::Http1);
 }
+
+#[test]
+fn the_first_protocol_but_h2c_is_what_a_request_switches_to() {
+    let switches = |lines: &str| {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let mut slots = Slots::new();
+        match Request::parse(bytes.as_bytes(), &mut slots, &Limits::default()) {
+            Ok(Head::Complete(request)) => request.switches_to().map(str::to_owned),
+            other => panic!("{other:?}"),
+        }
+    };
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(switches("Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"), said("websocket"));
+    assert_eq!(switches("Connection: upgrade\r\nUpgrade: a/1, b\r\nContent-Length: 0\r\n"), said("a/1"));
+    assert_eq!(switches("Upgrade: websocket\r\n"), None, "Connection does not list it");
+    assert_eq!(switches("Connection: upgrade\r\nUpgrade: h2c\r\n"), None);
+    assert_eq!(switches("Connection: upgrade\r\nUpgrade: a b\r\n"), None);
+    assert_eq!(switches("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n"), None);
+    assert_eq!(switches("Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n"), None);
+}

@@ -46,6 +46,8 @@ pub struct Added<'a> {
     pub token: Option<&'a str>,
     /// The context of the call itself (`traceparent` or `grpc-trace-bin` on the HTTP/2 stream); beats the message's.
     pub trace: Option<Context>,
+    /// The protocol that the app is asked to switch to.
+    pub upgrade: Option<&'a str>,
 }
 
 /// An app by id and namespace.
@@ -120,6 +122,7 @@ pub fn from_mesh(
         let protobuf: &[u8] = b"application/x-protobuf";
         content_type(out, if invoke.type_url.is_empty() { invoke.content_type } else { protobuf })?;
         mesh_headers(out, invoke, added)?;
+        upgrade(out, added);
         encode::end(out);
         Ok(framing)
     })
@@ -151,6 +154,7 @@ pub fn from_client(
         begin(out, verb, method, query, added, framing)?;
         content_type(out, request.headers.first(Known::ContentType).unwrap_or_default())?;
         client_headers(out, request, added, dropped)?;
+        upgrade(out, added);
         encode::end(out);
         Ok(framing)
     })
@@ -193,6 +197,13 @@ fn begin(
         Framing::None | Framing::UntilClose => {}
     }
     Ok(())
+}
+
+fn upgrade(out: &mut Vec<u8>, added: &Added<'_>) {
+    if let Some(protocol) = added.upgrade {
+        encode::line(out, b"Connection", b"Upgrade");
+        encode::line(out, b"Upgrade", protocol.as_bytes());
+    }
 }
 
 pub(super) fn content_type(out: &mut Vec<u8>, value: &[u8]) -> Result<(), Refused> {

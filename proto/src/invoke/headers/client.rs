@@ -34,6 +34,8 @@ pub struct Asked<'a> {
     pub date: &'a [u8; 29],
     /// Further lines, of CORS. The app's own of a name win, but for `Vary`, of which both count.
     pub extra: &'a [(&'a str, &'a [u8])],
+    /// The protocol that was asked for: a 101 switches to it.
+    pub upgrade: Option<&'a str>,
 }
 
 /// How much is known about the body of an answer.
@@ -72,7 +74,7 @@ pub fn from_mesh(
     asked: &Asked<'_>,
     body: Body,
 ) -> Option<(u16, Framing)> {
-    let status = status(answer)?;
+    let status = status(answer, asked)?;
     let events = asked.events && (200..400).contains(&status);
     let mut writing = Writing::begin(out, asked, status, events);
     let headers = &answer.headers;
@@ -102,12 +104,12 @@ pub fn from_app(out: &mut Vec<u8>, response: &Response<'_, '_>, asked: &Asked<'_
 }
 
 /// The HTTP status of an answer: of 100 and more the app's own; below, a gRPC code by the table. Status 100 itself
-/// cannot end a request and becomes 200, as daprd has it (corrections 39; vector caller/answer/status-100). After a 101,
-/// which nobody asked for, a client would take the next bytes for another protocol: it cannot be written.
-fn status(answer: &Answer<'_>) -> Option<u16> {
+/// cannot end a request and becomes 200, as daprd has it (corrections 39; vector caller/answer/status-100). After a 101
+/// that nobody asked for a client would take the next bytes for another protocol: it cannot be written.
+fn status(answer: &Answer<'_>, asked: &Asked<'_>) -> Option<u16> {
     match u32::try_from(answer.code).ok()? {
         code @ 0..100 => Some(Code(code).http_status()),
-        101 => None,
+        101 => asked.upgrade.map(|_| 101),
         100 | 102..200 => Some(200),
         _ => answer.http_status(),
     }
@@ -156,6 +158,9 @@ impl<'o, 'a> Writing<'o, 'a> {
     }
 
     fn finish(mut self, content_type: &[u8], body: Body) -> Framing {
+        if let Some(protocol) = self.asked.upgrade.filter(|_| self.status == 101) {
+            return self.switched(protocol);
+        }
         self.content_type(content_type);
         self.trace();
         for (n, (name, value)) in self.asked.extra.iter().enumerate() {
@@ -172,6 +177,16 @@ impl<'o, 'a> Writing<'o, 'a> {
         }
         encode::end(self.out);
         framing
+    }
+
+    /// The rest of the connection belongs to another protocol.
+    #[cold]
+    fn switched(mut self, protocol: &str) -> Framing {
+        self.trace();
+        encode::line(self.out, b"Connection", b"Upgrade");
+        encode::line(self.out, b"Upgrade", protocol.as_bytes());
+        encode::end(self.out);
+        Framing::UntilClose
     }
 
     fn content_type(&mut self, told: &[u8]) {

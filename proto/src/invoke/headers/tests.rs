@@ -9,7 +9,7 @@ use crate::trace::Context;
 const OWN: Identity<'_> =
     Identity { app_id: "shop", namespace: "blue", host_address: "10.0.0.5", host_name: "node1" };
 const ADDED: Added<'_> =
-    Added { host: "127.0.0.1:3000", app_id: "orders", caller: None, token: None, trace: None };
+    Added { host: "127.0.0.1:3000", app_id: "orders", caller: None, token: None, trace: None, upgrade: None };
 
 /// A client's request as message bytes.
 fn message(verb: &str, lines: &[u8], peer: Peer) -> Result<Vec<u8>, EncodeError> {
@@ -227,6 +227,7 @@ fn asked() -> Asked<'static> {
         baggage: None,
         date: b"Thu, 01 Jan 1970 00:00:00 GMT",
         extra: &[],
+        upgrade: None,
     }
 }
 
