@@ -95,7 +95,6 @@ fn malformed_requests_have_their_answers_and_leave_nothing() {
         ),
         ("no HTTP", "what is this\r\n\r\n".into(), 400),
         ("TLS", "\x16\x03\x01\x02\r\n\r\n".into(), 400),
-        ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
         ("a foreign version", "GET / HTTP/3.0\r\nHost: a\r\n\r\n".into(), 505),
         ("a line without a colon", format!("{POST}nothing\r\n\r\n"), 400),
         ("a space before the colon", format!("{POST}Content-Length : 5\r\n\r\nhello"), 400),
@@ -233,6 +232,18 @@ fn a_broken_preface_and_garbage_end_the_connection_of_a_trusted_peer_only() {
     let trusted = house.authority.uri("spiffe://public/ns/default/caller");
     for (what, bytes, code) in broken_http2() {
         let heard = say(house.callee.mesh, Some(&trusted), &bytes);
+        assert_eq!(goaway(&heard), code, "{what}: {heard:?}");
+        house.still_serves(what);
+    }
+    house.nothing_is_left();
+}
+
+/// The API port takes what does not begin like HTTP/2 for HTTP/1.
+#[test]
+fn broken_http2_of_a_local_client_ends_its_connection_only() {
+    let house = House::open(&[]);
+    for (what, bytes, code) in broken_http2().into_iter().filter(|(_, bytes, _)| bytes.starts_with(b"PRI")) {
+        let heard = say_plainly(house.caller.http, &bytes);
         assert_eq!(goaway(&heard), code, "{what}: {heard:?}");
         house.still_serves(what);
     }

@@ -174,9 +174,9 @@ fn heads() -> Vec<(&'static str, String, Want)> {
             Nothing,
         ),
         (
-            "an upgrade to HTTP/2",
+            "an upgrade to HTTP/2 whose settings are not for this hop",
             get(
-                "Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+                "Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
             ),
             One(""),
         ),
