@@ -86,3 +86,17 @@ fn the_public_port_answers_health_and_metadata_only() {
         same_answer(&ask(local(public), line, ""), &exchange["got"], line);
     }
 }
+
+#[test]
+fn external_endpoints_are_listed_by_name() {
+    let folder = rig::scratch::Scratch::new();
+    folder.file(
+        "ext.yaml",
+        "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata:\n  name: gv-ext\nspec:\n  baseUrl: http://127.0.0.1:1\n",
+    );
+    let resources = folder.path().to_string_lossy().into_owned();
+    let (_sidecar, http) = Stage::new("gv-meta").args(&["--resources-path", &resources]).start();
+    let mut wanted = recorded("metadata.jsonl", "metadata/resources")["http"]["body_json"].clone();
+    wanted.as_object_mut().unwrap().remove("resiliencies");
+    same_json(&client::get(http, "/v1.0/metadata"), &wanted);
+}

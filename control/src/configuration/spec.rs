@@ -5,6 +5,8 @@ use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use super::{Configuration, Gravity};
 use crate::settings::ApiRule;
+use proto::api::routes;
+use proto::api::rules::Rule;
 
 /// `spec.tracing.samplingRate` when it is absent or no number.
 const DEFAULT_SAMPLING_RATE: f64 = 1e-4;
@@ -253,6 +255,12 @@ fn api_rule(rule: &Node, context: &str, reader: &mut Reader<'_>) -> Option<ApiRu
     }
     if name.is_empty() || version.is_empty() {
         reader.mistake(rule, format!("{context}[] needs name and version, such as invoke and v1"));
+    }
+    if !routes::knows(&Rule { name: name.clone(), version: version.clone() }) {
+        let message = format!(
+            "{context}: there is no HTTP API {name:?} in version {version:?}, so this rule never matches; expected such as invoke and v1"
+        );
+        reader.note(rule.offset, Gravity::Mistake, message);
     }
     Some(ApiRule { name, version })
 }

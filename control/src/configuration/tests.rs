@@ -435,3 +435,12 @@ spec: {{type: secretstores.local.env, version: v1, metadata: [{{name: prefix, va
     let value = |name: &str, at: usize| findings.http_endpoints[name].headers[at].1.clone();
     assert_eq!([value("bank", 0), value("bank", 1), value("env", 0)], ["nested", "text", "0.5"]);
 }
+
+#[test]
+fn a_rule_about_an_api_that_is_not_there_is_named() {
+    let text = "spec:\n  api:\n    denied:\n      - {name: invok, version: v1, protocol: http}\n";
+    let findings = read_text("api-rule", text, Strictness::Strict);
+    assert!(said(&findings)[0].contains("no HTTP API \"invok\" in version \"v1\""), "{:?}", said(&findings));
+    assert_eq!(findings.that_stop(Strictness::Strict).len(), 1);
+    assert!(findings.that_stop(Strictness::Lenient).is_empty());
+}

@@ -13,6 +13,7 @@ pub(super) fn show(shard: &Shard, view: &View) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     put(&mut out, &format!(",\"runtimeVersion\":\"{version}\",\"extended\":"));
     extended(&mut out, shard, version);
+    http_endpoints(&mut out, view);
     endpoints(&mut out, &view.snapshot.http_endpoints);
     match &view.snapshot.app {
         Some(channel) => app(&mut out, channel),
@@ -58,6 +59,19 @@ fn endpoints(out: &mut Vec<u8>, endpoints: &HttpEndpoints) {
         before = ",";
     }
     if !endpoints.is_empty() {
+        out.push(b']');
+    }
+}
+
+/// The `HTTPEndpoint` resources, by name.
+fn http_endpoints(out: &mut Vec<u8>, view: &View) {
+    let names = view.snapshot.http_endpoints.keys();
+    for (n, name) in names.enumerate() {
+        put(out, if n == 0 { ",\"httpEndpoints\":[{\"name\":" } else { ",{\"name\":" });
+        quote::json(out, name);
+        out.push(b'}');
+    }
+    if !view.snapshot.http_endpoints.is_empty() {
         out.push(b']');
     }
 }

@@ -2,7 +2,7 @@
 //! (spec/invocation 1.3, 5.6, 7.2).
 
 use super::blocks::Block;
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,12 @@ pub fn has_invoke(rules: &Rules, scope: Scope) -> bool {
     scope == Scope::Api && rules.allow("v1.0", "invoke/*")
 }
 
+/// Whether a rule speaks of any route there is; one that does not has no effect.
+pub fn knows(rule: &Rule) -> bool {
+    let listed = |(versions, _, route, _): &Entry| versions.iter().any(|version| rule.covers(version, route));
+    rule.covers("v1.0", "invoke/*") || TABLE.iter().any(listed)
+}
+
 fn is_served(rules: &Rules, scope: Scope, version: &str, route: &str, does: Does) -> bool {
     match does {
         Does::Health | Does::OutboundHealth => true,
@@ -152,7 +158,6 @@ fn fits<'p>(route: &str, path: &'p str) -> Option<&'p str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::Rule;
     use super::*;
 
     fn at<'p>(verb: &str, path: &'p str) -> Found<'p> {
@@ -194,6 +199,17 @@ mod tests {
         assert_eq!(find(&rules, Scope::Api, "GET", "/v1.0/metadata"), Found::Nothing);
         assert!(matches!(find(&rules, Scope::Api, "GET", "/v1.0/healthz"), Found::Route { .. }));
         assert!(has_invoke(&rules, Scope::Api) && !has_invoke(&rules, Scope::Public));
+    }
+
+    #[test]
+    fn a_rule_that_speaks_of_nothing_is_recognised() {
+        let rule = |name: &str, version: &str| Rule { name: name.into(), version: version.into() };
+        for (name, version) in
+            [("invoke", "v1"), ("lock", "v1alpha1"), ("conversation", "v1alpha2"), ("state", "v1.0")]
+        {
+            assert!(knows(&rule(name, version)), "{name} {version}");
+        }
+        assert!(!knows(&rule("invok", "v1")) && !knows(&rule("invoke", "v2")) && !knows(&rule("lock", "v1")));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Rules {
 
 impl Rule {
     /// By group (`v1/invoke`), or as the beginning of the whole route (`v1.0/invoke`), as older configurations have it.
-    fn covers(&self, version: &str, route: &str) -> bool {
+    pub(super) fn covers(&self, version: &str, route: &str) -> bool {
         let group = route.split('/').next().unwrap_or_default();
         let by_group = self.version == group_version(version) && self.name == group;
         by_group || (self.version == version && route.starts_with(self.name.as_str()))
