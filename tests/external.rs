@@ -227,6 +227,23 @@ fn a_name_without_address_and_a_slow_server_do_not_stop_others() {
 }
 
 #[test]
+fn a_password_in_a_literal_url_reaches_the_server_and_no_metric() {
+    let app = App::start();
+    let house = House::open("", &[]);
+    let got = house.get(&format!("/v1.0/invoke/http://user:hidden@127.0.0.1:{}/method/a", app.port()));
+    assert_eq!(got.status, 200, "{}", got.text());
+    assert_eq!(header(&only(&app), "authorization").as_deref(), Some("Basic dXNlcjpoaWRkZW4="));
+    let stored = std::fs::read_dir(house.ground.folder().path().join("run/outrigger")).unwrap().flatten();
+    let settings =
+        stored.filter_map(|entry| std::fs::read(entry.path().join("settings.json")).ok()).next().unwrap();
+    let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
+    let port = settings["metrics"]["port"].as_u64().unwrap() as u16;
+    let metrics = client::get(rig::sidecar::local(port), "/metrics").text();
+    assert!(metrics.contains(&format!("dst_app_id=\"http://127.0.0.1:{}\"", app.port())), "{metrics}");
+    assert!(!metrics.contains("hidden"), "{metrics}");
+}
+
+#[test]
 fn a_mistake_in_an_endpoint_stops_the_start_with_its_place() {
     let ground = Ground::new(rig::outrigger!());
     let spec = "  baseUrl: http://h\n  clientTLS:\n    certificate: {value: nonsense}\n";

@@ -28,6 +28,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The path that a record has in the place of one with a password.
+const WITH_PASSWORD: &str = "/v1.0/invoke/{url}/method/{method}";
+
 /// Whether `app_id` is the name of a resource: it wins over an app of that name.
 pub(super) fn is_named(client: &Client<'_>, app_id: &str) -> bool {
     client.view.snapshot.http_endpoints.contains_key(app_id)
@@ -43,6 +46,9 @@ pub(super) async fn call(
     record: &mut Record<'_>,
 ) -> Result<(), Failure> {
     let (call, first) = Call::new(client, outside, method, address)?;
+    if call.endpoint.is_none() && first.url.user.is_some() {
+        record.path = WITH_PASSWORD; // metrics show paths
+    }
     let told = call.run(first, body, answer, record).await;
     record.status = call.status.get();
     told
@@ -51,8 +57,8 @@ pub(super) async fn call(
 /// A call on its way out of the mesh.
 struct Call<'c> {
     client: &'c Client<'c>,
-    /// What the client calls the server.
-    label: &'c str,
+    /// What metrics call the server; never with a password.
+    label: String,
     /// The resource's name and the resource; `None` for a literal URL.
     endpoint: Option<(&'c str, &'c Arc<HttpEndpoint>)>,
     /// Whom the client, and the resource, mean.
@@ -85,13 +91,14 @@ impl<'c> Call<'c> {
     ) -> Result<(Call<'c>, Hop), Failure> {
         let (label, endpoint, url) = match outside {
             Destination::External(text) => {
-                (*text, None, url::parse(text).map_err(|bad| no_url(text, method, &bad))?)
+                let url = url::parse(text).map_err(|bad| no_url(text, method, &bad))?;
+                (url.text(), None, url)
             }
             Destination::App { app_id, .. } => {
                 let endpoint = client.view.snapshot.http_endpoints.get(*app_id).ok_or_else(|| {
                     Failure::new(Kind::NotFound, format!("couldn't find service: {app_id}"))
                 })?;
-                (*app_id, Some((*app_id, endpoint)), endpoint.base.clone())
+                ((*app_id).to_owned(), Some((*app_id, endpoint)), endpoint.base.clone())
             }
         };
         let (origin, path) = (url.origin.clone(), url.with_method(method));
@@ -185,7 +192,7 @@ impl<'c> Call<'c> {
         let mut fresh = false;
         loop {
             let exchange = self.connect(hop, request, fresh, body).await?;
-            metrics.attempt_sent(self.label);
+            metrics.attempt_sent(&self.label);
             let began = Instant::now();
             let told = self.once(hop, exchange, request, body, answer, began).await;
             if let Err(Unanswered::Stale(_)) = &told
@@ -270,7 +277,7 @@ impl<'c> Call<'c> {
         let mut slots = Slots::new();
         let response = request.parse(head, &mut slots)?;
         let ms = began.elapsed().as_secs_f64() * 1000.0;
-        self.client.shard.metrics.answered(self.label, response.status, ms);
+        self.client.shard.metrics.answered(&self.label, response.status, ms);
         let location = response.headers.named("location").next();
         let (Some(_), Some(location)) = (self.endpoint, location) else { return Ok(None) };
         let bodyless = request.framing.is_empty();
