@@ -236,7 +236,7 @@ impl Forwarding {
     /// What connecting said.
     pub(crate) async fn connect(&self, fresh: bool) -> io::Result<Exchange> {
         if self.app.channel.protocol == AppProtocol::H2c {
-            return self.stream().await;
+            return Box::pin(self.stream()).await; // apart: other apps need no room for it
         }
         let reused = if fresh { None } else { self.app.take_idle(rt::now()) };
         let (connection, held) = match reused {
@@ -248,7 +248,7 @@ impl Forwarding {
                 let address = self.app.address().await?;
                 let stream = rt::connect(&address, rt::now() + CONNECT_TIME).await?;
                 let connection = match self.app.channel.protocol {
-                    AppProtocol::Https => self.app.secure(stream).await?,
+                    AppProtocol::Https => Box::pin(self.app.secure(stream)).await?, // apart: once a connection
                     _ => Connection::plain(stream),
                 };
                 (connection, self.app.metrics.hold(Level::AppConnections))

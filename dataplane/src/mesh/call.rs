@@ -142,8 +142,7 @@ impl Call {
             return Err(CallError::Finished);
         }
         if !inner.is_client() && !std::mem::replace(&mut self.responded, true) {
-            let head = inner.blocks.head;
-            inner.conn.headers(slot, false, head, &[]);
+            answer(inner, slot, &self.head, false, &[]);
         }
         inner.conn.data(slot, end, f);
         link.touch(inner);
@@ -259,8 +258,7 @@ impl Call {
             return;
         }
         let inner = &mut *self.link.inner();
-        let head = inner.blocks.head;
-        inner.conn.headers(slot, false, head, &literals(fields));
+        answer(inner, slot, &self.head, false, &literals(fields));
         self.link.touch(inner);
     }
 
@@ -273,9 +271,8 @@ impl Call {
     pub fn finish_with(mut self, status: u8, message: &str, trailers: &[(&str, &[u8])]) {
         let Ok(slot) = self.slot else { return };
         let inner = &mut *self.link.inner();
-        let block = if self.responded { None } else { inner.blocks.head };
-        self.responded = true;
-        if status == 0 && trailers.is_empty() && block.is_none() {
+        let began = std::mem::replace(&mut self.responded, true);
+        if status == 0 && trailers.is_empty() && began {
             let ok = inner.blocks.ok;
             inner.conn.headers(slot, true, ok, &[]);
         } else {
@@ -283,7 +280,10 @@ impl Call {
             let mut fields = literals(trailers);
             fields.insert(0, Literal::new("grpc-status", code.as_bytes()));
             fields.insert(1, Literal::new("grpc-message", &text));
-            inner.conn.headers(slot, true, block, &fields);
+            match began {
+                true => inner.conn.headers(slot, true, None, &fields),
+                false => answer(inner, slot, &self.head, true, &fields),
+            }
         }
         self.link.touch(inner);
     }
@@ -315,6 +315,25 @@ impl Drop for Call {
         }
     }
 }
+
+/// Sends the head of an answer, which repeats the subtype of the request's content type as grpc-go does (vector
+/// callee/wire/ctype-proto). The common one is a constant block.
+fn answer(inner: &mut Inner, slot: Slot, request: &Fields, end: bool, fields: &[Literal<'_>]) {
+    let subtype =
+        request.tagged(proto::http2::Name::ContentType).and_then(|kind| kind.get(COMMON.len() + 1..));
+    match subtype.filter(|subtype| !subtype.is_empty()) {
+        None => inner.conn.headers(slot, end, inner.blocks.head, fields),
+        Some(subtype) => {
+            let kind = [COMMON, b"+", subtype].concat();
+            let own = [Literal::new(":status", b"200"), Literal::new("content-type", &kind)];
+            let fields: Literals<'_> = own.into_iter().chain(fields.iter().copied()).collect();
+            inner.conn.headers(slot, end, None, &fields);
+        }
+    }
+}
+
+/// The content type of gRPC without a subtype.
+const COMMON: &[u8] = b"application/grpc";
 
 fn not_started(why: NotStarted) -> CallError {
     match why {

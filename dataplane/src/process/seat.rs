@@ -14,7 +14,7 @@ use crate::shard::survive::Survive;
 use crate::shard::{Common, Names, Shard, now};
 use crate::subscribe::Update;
 use proto::control::{AppRef as AppName, EndpointHealth, Peer};
-use proto::snapshot::AppRef;
+use proto::snapshot::{AppRef, Limits};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -98,7 +98,7 @@ impl Seat {
         }
         while let Some(message) = inbox.recv().await {
             match message {
-                ToShard::Update(update) => apply(&shard, update),
+                ToShard::Update(update) => apply(&shard, &serving, update),
                 ToShard::Tell(answer) => drop(answer.send(tell(&shard))), // who asked may have left
                 ToShard::Drain => {
                     shard.drain();
@@ -135,14 +135,31 @@ fn open(listeners: Vec<Listening>, placement: &Placement<Role>) -> io::Result<()
     Ok(())
 }
 
-fn apply(shard: &Shard, update: Update) {
+fn apply(shard: &Shard, serving: &Serving, update: Update) {
     match update {
         Update::Snapshot { snapshot, identity } => {
+            let most = max_message(&snapshot.limits);
+            serving.set_max_message(most);
+            shard.mesh.set_max_message((most + ANSWER_HEAD).min(MOST_MESSAGE));
             shard.apply(snapshot, identity);
             shard.common.configured.store(true, Relaxed);
         }
         Update::Resolved { target, route } => shard.resolved(&target, &route),
     }
+}
+
+/// Largest message that any peer may send: what the windows of a connection can hold beside everything else.
+const MOST_MESSAGE: usize = 8 << 20;
+
+/// What the one message of an answer may hold beside its body.
+const ANSWER_HEAD: usize = 64 << 10;
+
+/// Largest message of a caller: `--max-body-size`, as at daprd (vector callee/http/post-too-big-message), but no less
+/// than a head and a piece of a body need.
+fn max_message(limits: &Limits) -> usize {
+    let least = limits.max_head + (128 << 10);
+    let wanted = limits.max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MOST_MESSAGE);
+    wanted.max(least).min(MOST_MESSAGE)
 }
 
 /// Takes connections that were placed here.

@@ -53,9 +53,13 @@ pub(crate) async fn handle(shard: Rc<Shard>, call: Call) {
         }
         _ => return refuse(call, &unknown_method()),
     };
+    let view = shard.view();
+    if let Some(status) = bad_baggage(&view, &call) {
+        return refuse(call, &status);
+    }
     let incoming = Incoming {
         upgrade,
-        view: shard.view(),
+        view,
         caller: call.shared_peer(),
         trace: Context::of_call(call.header("traceparent"), call.header("grpc-trace-bin")),
         deadline: deadline(call.header("grpc-timeout")),
@@ -76,6 +80,16 @@ fn deadline(timeout: Option<&[u8]>) -> Tick {
 
 fn refuse(call: Call, status: &Status) {
     call.finish(u8::try_from(status.code.0).unwrap_or(2), &status.message);
+}
+
+/// With tracing on, a malformed `baggage` of the call itself ends it (vector callee/http/h2-baggage-bad).
+fn bad_baggage(view: &View, call: &Call) -> Option<Status> {
+    if !view.snapshot.api.tracing || call.header("baggage").is_none() {
+        return None;
+    }
+    let values = call.headers().iter().filter(|field| field.name == b"baggage").map(|field| field.value);
+    let error = proto::trace::baggage::check(values).err()?;
+    Some(Status { code: Code::INVALID_ARGUMENT, message: error.to_string() })
 }
 
 fn unknown_method() -> Status {

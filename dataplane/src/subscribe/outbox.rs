@@ -70,8 +70,8 @@ pub(super) enum Why {
 }
 
 fn is_name(target: &AppRef) -> bool {
-    let fits = |part: &str| (1..=MAX_NAME).contains(&part.len());
-    fits(&target.app_id) && fits(&target.namespace)
+    // an empty namespace is one too: NAMESPACE="" makes it
+    (1..=MAX_NAME).contains(&target.app_id.len()) && target.namespace.len() <= MAX_NAME
 }
 
 impl Outbox {
@@ -272,7 +272,7 @@ mod tests {
         let (mut outbox, now) = (greeted(), Instant::now());
         outbox.ask(app(1), now).unwrap();
         let empty = AppRef { app_id: String::new(), ..app(1) };
-        let nowhere = AppRef { namespace: String::new(), ..app(1) };
+        let nowhere = AppRef { namespace: "x".repeat(MAX_NAME + 1), ..app(1) };
         let long = AppRef { app_id: "x".repeat(MAX_NAME + 1), ..app(1) };
         for target in [empty, nowhere, long] {
             outbox.ask(target.clone(), now).unwrap();

@@ -156,7 +156,7 @@ fn unanswered(target: AppRef, why: Why) -> Update {
     let answer = match why {
         Why::Silent => format!("no answer within {seconds} s"),
         Why::Away => format!("the control process is away, for more than {seconds} s"),
-        Why::NoName => format!("an app id and a namespace have 1 to {MAX_NAME} bytes"),
+        Why::NoName => format!("an app id has 1 to {MAX_NAME} bytes, a namespace at most as many"),
     };
     let tried = vec![Tried { way: "control".into(), answer }];
     Update::Resolved { target, route: Arc::new(Route::NotFound { tried }) }

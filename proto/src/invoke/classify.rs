@@ -33,12 +33,6 @@ pub fn retry(code: Code, processed: Processed) -> Retry {
     }
 }
 
-/// Whether the call is tried once more as `CallLocal`: a peer that does not know `CallLocalStream` says so before it
-/// answers anything, and the body must still be there (spec/invocation 3.3).
-pub fn falls_back(code: Code, answer_began: bool, body_kept: bool) -> bool {
-    code == Code::UNIMPLEMENTED && !answer_began && body_kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,13 +51,5 @@ mod tests {
         assert_eq!(retry(Code::INTERNAL, Processed::No), Retry::Safe);
         assert_eq!(retry(Code::CANCELED, Processed::No), Retry::No);
         assert_eq!(retry(Code::DEADLINE_EXCEEDED, Processed::No), Retry::No);
-    }
-
-    #[test]
-    fn the_unary_fallback_needs_a_kept_body_and_no_answer() {
-        assert!(falls_back(Code::UNIMPLEMENTED, false, true));
-        assert!(!falls_back(Code::UNIMPLEMENTED, true, true));
-        assert!(!falls_back(Code::UNIMPLEMENTED, false, false));
-        assert!(!falls_back(Code::INTERNAL, false, true));
     }
 }

@@ -196,7 +196,6 @@ fn port(number: u32, what: &str, reasons: &mut Reasons) -> u16 {
 }
 
 fn workload(message: &wire::Workload, reasons: &mut Reasons) -> Workload {
-    reasons.expect(!message.namespace.is_empty(), "workload: the namespace is empty");
     Workload {
         app_id: message.app_id.clone(),
         namespace: message.namespace.clone(),
@@ -340,8 +339,8 @@ fn routes(next: &mut Snapshot, before: &Snapshot, message: &wire::Snapshot, reas
 
 /// A name of a message; what is missing is noted with `place`.
 pub fn app_ref(place: &str, message: Option<&wire::AppRef>, reasons: &mut Reasons) -> Option<AppRef> {
-    let good = message.filter(|app| !app.app_id.is_empty() && !app.namespace.is_empty());
-    reasons.expect(good.is_some(), format_args!("{place}: app id or namespace is missing"));
+    let good = message.filter(|app| !app.app_id.is_empty());
+    reasons.expect(good.is_some(), format_args!("{place}: app id is missing"));
     good.map(|app| AppRef { app_id: app.app_id.clone(), namespace: app.namespace.clone() })
 }
 

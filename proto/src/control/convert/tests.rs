@@ -179,7 +179,7 @@ fn every_mistake_is_listed() {
         "identity: spiffe_id: ",
         "access_control: this data plane enforces no policies yet",
         "removed_routes in a full snapshot",
-        "routes: app id or namespace is missing",
+        "routes: app id is missing",
         "routes: a.default: 'host:1' is not an IP address with a port",
         "routes: a.default: '10.0.0.1:0' has port 0",
         "workload: mtls needs an identity",
