@@ -49,7 +49,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, scope: Scope) {
             // apart: an HTTP/1 connection need not have room for it
             return Box::pin(h2c::serve(shard, connection, scope)).await;
         }
-        after = exchange(&shard, &mut connection, scope).await;
+        // an idle connection has no room for a request
+        after = rt::lane(|| exchange(&shard, &mut connection, scope)).await;
     }
     match after {
         After::Upgrade => Box::pin(h2c::upgrade(shard, connection, scope)).await,

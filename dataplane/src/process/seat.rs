@@ -173,7 +173,8 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
             match role {
                 Role::Internal if surplus => stream.abort(),
                 _ if surplus => admin::turn_away(stream).await,
-                Role::Internal => peer(shard, stream, &serving, workers).await,
+                // apart: a client's connection need not have room for it
+                Role::Internal => Box::pin(peer(shard, stream, &serving, workers)).await,
                 Role::Http => admin::serve(shard, stream, Scope::Api).await,
                 Role::Public => admin::serve(shard, stream, Scope::Public).await,
             }

@@ -1,6 +1,7 @@
 //! What one shard owns, and how code on its thread reaches it.
 
 use super::handle::{Handle, ShardId};
+use super::lane::Blocks;
 use super::net::{Counts, Net};
 use super::spare::Spare;
 use super::tasks::Tasks;
@@ -30,6 +31,7 @@ pub(super) struct Local {
     pub(super) now: Cell<Tick>,
     pub(super) hooks: RefCell<Vec<Rc<dyn TurnEnd>>>,
     pub(super) spare: RefCell<Spare>,
+    pub(super) blocks: RefCell<Blocks>,
 }
 
 impl Local {

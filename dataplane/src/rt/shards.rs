@@ -245,5 +245,6 @@ pub(super) fn new_local(
         now: Cell::new(Tick::read()),
         hooks: RefCell::default(),
         spare: RefCell::default(),
+        blocks: RefCell::default(),
     })
 }
