@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) pinned: bool,
     /// Latency at half load, too.
     pub(crate) latency: bool,
+    /// Larger bodies in both directions, too.
+    pub(crate) bodies: bool,
     /// The daprd pair, too, where it can be had.
     pub(crate) daprd: bool,
 }
@@ -26,16 +28,29 @@ pub(crate) struct Plan {
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) path: &'static str,
+    /// Bytes of the request's body.
+    pub(crate) body: usize,
     pub(crate) connections: usize,
+}
+
+const fn scenario(name: &'static str, path: &'static str, body: usize, connections: usize) -> Scenario {
+    Scenario { name, path, body, connections }
 }
 
 /// The kinds of load that are compared.
 pub(crate) const SCENARIOS: [Scenario; 5] = [
-    Scenario { name: "12 B, 1 connection", path: "/12", connections: 1 },
-    Scenario { name: "12 B, 32 connections", path: "/12", connections: 32 },
-    Scenario { name: "12 B, 256 connections", path: "/12", connections: 256 },
-    Scenario { name: "16 KiB, 32 connections", path: "/16k", connections: 32 },
-    Scenario { name: "1 MB, 4 connections", path: "/1m", connections: 4 },
+    scenario("12 B, 1 connection", "/12", 0, 1),
+    scenario("12 B, 32 connections", "/12", 0, 32),
+    scenario("12 B, 256 connections", "/12", 0, 256),
+    scenario("16 KiB, 32 connections", "/16k", 0, 32),
+    scenario("1 MB, 4 connections", "/1m", 0, 4),
+];
+
+/// Larger bodies: answers are named by their size alone.
+const BODIES: [Scenario; 3] = [
+    scenario("64 KiB, 32 connections", "/64k", 0, 32),
+    scenario("64 KiB sent, 32 connections", "/sink", 64 << 10, 32),
+    scenario("1 MB sent, 4 connections", "/sink", 1_000_000, 4),
 ];
 
 /// One turn of one pair in one scenario. CPU in microseconds a request.
@@ -148,7 +163,8 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     let idle: Vec<Memory> = pairs.iter().map(larger).collect();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); pairs.len()];
     let mut direct = Vec::new();
-    for scenario in SCENARIOS {
+    let bodies = if plan.bodies { &BODIES[..] } else { &[] };
+    for scenario in SCENARIOS.iter().chain(bodies).copied() {
         eprintln!("{} …", scenario.name);
         let (measured, alone) = measure(plan, &app, &pairs, scenario)?;
         cells.iter_mut().zip(measured).for_each(|(row, cell)| row.push(cell));
@@ -165,7 +181,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
 }
 
 /// Waits until calls go through: a sidecar may be ready before its name is known to the other.
-fn await_call(pair: &Pair) -> Result<(), String> {
+pub(crate) fn await_call(pair: &Pair) -> Result<(), String> {
     let goes = || rig::http1::client::status(pair.front, &format!("{}/12", pair.prefix)) == Some(200);
     let came = rig::wait::within(FIRST_CALL, || goes().then_some(()));
     came.ok_or_else(|| format!("no call goes through the {} pair within {FIRST_CALL:?}", pair.name))
@@ -202,8 +218,8 @@ fn measure(
     for (pair, cell) in pairs.iter().zip(&mut cells) {
         cell.counted = count(plan.length, pair, scenario)?;
     }
-    let alone = Place { name: "the app", address: app.address, path: scenario.path.to_owned() };
-    let full = drive(plan.length, &alone, scenario.connections, None)?;
+    let alone = Place { name: "the app", address: app.address, path: scenario.path.to_owned(), scenario };
+    let full = drive(plan.length, &alone, None)?;
     let mut direct = Direct { full, half_load: Vec::new() };
     if plan.latency {
         half_load(plan, pairs, &alone, &mut cells, &mut direct)?;
@@ -222,19 +238,19 @@ fn half_load(
     let Some(base) = cells.first() else { return Ok(()) };
     let (rate, scenario) = (median(base.turns.iter().map(|t| t.load.per_second)) / 2.0, base.scenario);
     for _ in 0..plan.rounds {
-        direct.half_load.push(drive(plan.length, alone, scenario.connections, Some(rate))?);
+        direct.half_load.push(drive(plan.length, alone, Some(rate))?);
         for (pair, cell) in pairs.iter().zip(cells.iter_mut()) {
             let at = Place::of(pair, scenario);
-            cell.half_load.push(drive(plan.length, &at, scenario.connections, Some(rate))?);
+            cell.half_load.push(drive(plan.length, &at, Some(rate))?);
         }
     }
     Ok(())
 }
 
-fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, String> {
+pub(crate) fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, String> {
     let sides = [("caller", pair.caller.all()), ("callee", pair.callee.all())];
     let before = sides.each_ref().map(|(_, ids)| host::cpu_by_process(ids));
-    let load = drive(length, &Place::of(pair, scenario), scenario.connections, None)?;
+    let load = drive(length, &Place::of(pair, scenario), None)?;
     let mut processes = Vec::new();
     for ((side, _), before) in sides.iter().zip(before) {
         for (id, role, cpu) in before {
@@ -247,9 +263,10 @@ fn turn(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Turn, Strin
 }
 
 /// Drives a pair, or the app alone.
-fn drive(length: Duration, at: &Place<'_>, connections: usize, rate: Option<f64>) -> Result<Outcome, String> {
+pub(crate) fn drive(length: Duration, at: &Place<'_>, rate: Option<f64>) -> Result<Outcome, String> {
+    let Scenario { body, connections, .. } = at.scenario;
     let (target, path) = (at.address, at.path.clone());
-    let outcome = load::run(&load::Plan { target, path, connections, rate, length, grpc: None })
+    let outcome = load::run(&load::Plan { target, path, body, connections, rate, length, grpc: None })
         .map_err(|e| format!("{}: {e}", at.name))?;
     let Some(first) = &outcome.first_error else { return Ok(outcome) };
     let what =
@@ -263,15 +280,17 @@ fn drive(length: Duration, at: &Place<'_>, connections: usize, rate: Option<f64>
 }
 
 /// What is driven.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     name: &'a str,
     address: std::net::SocketAddr,
     path: String,
+    scenario: Scenario,
 }
 
 impl Place<'_> {
-    fn of(pair: &Pair, scenario: Scenario) -> Place<'_> {
-        Place { name: pair.name, address: pair.front, path: format!("{}{}", pair.prefix, scenario.path) }
+    pub(crate) fn of(pair: &Pair, scenario: Scenario) -> Place<'_> {
+        let path = format!("{}{}", pair.prefix, scenario.path);
+        Place { name: pair.name, address: pair.front, path, scenario }
     }
 }
 
@@ -284,7 +303,7 @@ fn count(length: Duration, pair: &Pair, scenario: Scenario) -> Result<Option<Cou
         eprintln!("SKIPPED counting system calls: neither perf nor strace may look at the processes");
         return Ok(None);
     };
-    let load = drive(length, &Place::of(pair, scenario), scenario.connections, None)?;
+    let load = drive(length, &Place::of(pair, scenario), None)?;
     let (Some(caller), Some(callee)) = (caller.counts(), callee.counts()) else { return Ok(None) };
     Ok(Some(Counted { requests: load.requests, caller, callee }))
 }

@@ -24,6 +24,8 @@ const SETTLING: Duration = Duration::from_millis(100);
 pub(crate) struct Plan {
     pub(crate) target: SocketAddr,
     pub(crate) path: String,
+    /// Bytes of the request's body; 0 is a GET.
+    pub(crate) body: usize,
     pub(crate) connections: usize,
     /// Requests per second in all; `None` is a closed loop.
     pub(crate) rate: Option<f64>,

@@ -1,9 +1,11 @@
 //! What a call costs. `compare` measures Outrigger against its peers in turns within one run, `budgets` checks the ratios that
 //! `budgets.json` allows, `load` drives any HTTP/1 server. How to read the numbers: `bench/README.md`.
 
+mod account;
 mod budgets;
 mod compare;
 mod host;
+mod idle;
 mod load;
 mod peers;
 mod reply;
@@ -19,7 +21,7 @@ use std::time::Duration;
 /// Load generator and peer comparison for Outrigger.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  bench load 127.0.0.1:3500 /v1.0/invoke/orders/method/x --connections 32 --seconds 5\n  bench load 127.0.0.1:3500 / --connections 8 --rate 500 --seconds 10\n  bench compare --rounds 5 --json result.json\n  bench budgets --quick"
+    after_help = "Examples:\n  bench load 127.0.0.1:3500 /v1.0/invoke/orders/method/x --connections 32 --seconds 5\n  bench load 127.0.0.1:3500 / --connections 8 --rate 500 --seconds 10\n  bench compare --rounds 5 --json result.json\n  bench account\n  bench budgets --quick"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,6 +34,18 @@ enum Verb {
     Load(LoadArgs),
     /// Measures an Outrigger pair, an HAProxy pair and, with OUTRIGGER_PEERS, a daprd pair in turns.
     Compare(CompareArgs),
+    /// Samples an Outrigger pair with perf and prints where a call's time goes.
+    Account {
+        /// Length of one turn.
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+    /// Memory of idle client connections.
+    Idle {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        connections: usize,
+    },
     /// Compares and fails where a ratio is above its budget in bench/budgets.json.
     Budgets {
         /// Few short rounds.
@@ -47,6 +61,9 @@ struct LoadArgs {
     /// Path and query.
     #[arg(default_value = "/")]
     path: String,
+    /// Bytes of a request body; without it the requests are GETs.
+    #[arg(long, default_value_t = 0, conflicts_with = "grpc")]
+    body: usize,
     /// Keep-alive connections, each with one request in flight.
     #[arg(long, default_value_t = 32)]
     connections: usize,
@@ -85,6 +102,8 @@ fn main() {
     let done = match Cli::parse().verb {
         Verb::Load(args) => load_once(&args),
         Verb::Compare(args) => compare(&args),
+        Verb::Account { seconds } => account::run(Duration::from_secs_f64(seconds)),
+        Verb::Idle { connections } => idle::run(connections),
         Verb::Budgets { quick } => budgets::check(quick),
     };
     if let Err(why) = done {
@@ -100,6 +119,7 @@ fn load_once(args: &LoadArgs) -> Result<(), String> {
         grpc: args.grpc.then_some(message),
         target: args.target,
         path: args.path.clone(),
+        body: args.body,
         connections: args.connections,
         rate: args.rate,
         length: Duration::from_secs_f64(args.seconds),
@@ -115,6 +135,7 @@ fn compare(args: &CompareArgs) -> Result<(), String> {
         length: Duration::from_secs_f64(args.seconds),
         pinned: !args.unpinned,
         latency: true,
+        bodies: true,
         daprd: true,
     };
     let results = compare::run(&plan)?;

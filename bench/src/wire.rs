@@ -35,9 +35,18 @@ impl Wire {
 }
 
 fn http1(plan: &Plan, stream: TcpStream) -> Wire {
-    let request =
-        format!("GET {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", plan.path);
-    Wire::Http1 { stream, reply: Reply::default(), request: request.into_bytes() }
+    let length = match plan.body {
+        0 => String::new(),
+        bytes => format!("Content-Length: {bytes}\r\n"),
+    };
+    let verb = if plan.body == 0 { "GET" } else { "POST" };
+    let head = format!(
+        "{verb} {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n{length}\r\n",
+        plan.path
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + plan.body, b'x');
+    Wire::Http1 { stream, reply: Reply::default(), request }
 }
 
 async fn exchange(stream: &mut TcpStream, request: &[u8], reply: &mut Reply) -> io::Result<Status> {
@@ -105,6 +114,7 @@ mod tests {
         let plan = Plan {
             target: peer.address(),
             path: "/a.B/C".to_owned(),
+            body: 0,
             connections: 2,
             rate: Some(200.0),
             length: Duration::from_millis(300),

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// nginx with `/12` (12 bytes), `/16k` and `/1m`, under any leading path.
+/// nginx with `/12` (12 bytes), `/16k`, `/64k` and `/1m`, under any leading path; `/sink` reads a
+/// body to its end before it answers 12 bytes.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     _process: Guard,
@@ -19,6 +20,7 @@ impl App {
         let folder = Scratch::new();
         let port = rig::port::one();
         folder.file("16k", vec![b'x'; 16 << 10]);
+        folder.file("64k", vec![b'x'; 64 << 10]);
         folder.file("1m", vec![b'x'; 1_000_000]);
         let config = folder.file("nginx.conf", configuration(port, &folder));
         let mut command = Command::new("nginx");
@@ -53,6 +55,10 @@ http {{
     listen 127.0.0.1:{port}; root {at};
     add_header X-App-Version 1;
     location ~ /16k$ {{ try_files /16k =404; }}
+    location ~ /sink$ {{
+      client_body_buffer_size 1m; rewrite ^ /12 break; proxy_pass http://127.0.0.1:{port}; proxy_pass_request_body off; proxy_set_header Content-Length \"\";
+    }}
+    location ~ /64k$ {{ try_files /64k =404; }}
     location ~ /1m$ {{ try_files /1m =404; }}
     location / {{ return 200 \"hello world\\n\"; }}
   }}
