@@ -70,7 +70,11 @@ async fn next_head(shard: &Shard, connection: &mut Connection) -> bool {
     .await;
     match came {
         Some(Ok(())) => true,
-        None | Some(Err(NoHead::End | NoHead::Truncated | NoHead::Deadline | NoHead::Io(_))) => false,
+        Some(Err(NoHead::Deadline)) => {
+            shard.reached("head_time", "a client took too long to send a request head");
+            false
+        }
+        None | Some(Err(NoHead::End | NoHead::Truncated | NoHead::Io(_))) => false,
     }
 }
 
@@ -85,7 +89,12 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     let request = match Request::parse(head, &mut slots, &limits) {
         Ok(Head::Complete(request)) => request,
         Ok(Head::Partial) => return refuse(answer, &HeadError::Malformed("incomplete head")).await,
-        Err(error) => return refuse(answer, &error).await,
+        Err(error) => {
+            if error.status() == 431 {
+                shard.reached("request_head", error);
+            }
+            return refuse(answer, &error).await;
+        }
     };
     let Ok(path) = target::split(request.target) else {
         return refuse(answer, &HeadError::Malformed("malformed request target")).await;

@@ -4,9 +4,11 @@
 // Test code: a failed assumption is a failed test, and the panic's place says which.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attacks;
 mod from_apps;
 mod from_clients;
 mod from_peers;
+mod h2;
 mod mix;
 mod mix_app;
 mod plan;

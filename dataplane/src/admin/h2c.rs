@@ -4,8 +4,8 @@
 use super::{Scope, exchange, refuse};
 use crate::http1::server::{After, Body, Connection, PREFACE};
 use crate::http1::sink::Sink;
-use crate::http2;
 use crate::http2::server::Server;
+use crate::http2::{self, LinkEnd};
 use crate::log::{self, RUNTIME};
 use crate::rt::{self, Tick};
 use crate::shard::Shard;
@@ -113,9 +113,11 @@ async fn run(shard: Rc<Shard>, server: Server, scope: Scope) {
     let handle = server.handle();
     let mut told = false;
     let mut drained = pin!(shard.drained());
-    let mut serving = pin!(server.run(|halves| {
+    let new = |halves| {
         rt::spawn(Survive::new(stream(shard.clone(), halves, scope)));
-    }));
+    };
+    let limit = |limit| shard.reached(limit, "a client was refused");
+    let mut serving = pin!(server.run(new, limit));
     let end = poll_fn(|cx| {
         if !told && drained.as_mut().poll(cx).is_ready() {
             told = true;
@@ -125,6 +127,9 @@ async fn run(shard: Rc<Shard>, server: Server, scope: Scope) {
     });
     let end = end.await;
     log::debug(RUNTIME, format_args!("HTTP/2 connection of a client ended: {end}"));
+    if let LinkEnd::Http2(violation) = &end {
+        shard.broke(violation);
+    }
 }
 
 /// One request of a client, and its answer.

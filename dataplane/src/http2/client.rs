@@ -140,7 +140,7 @@ async fn dial(state: &Rc<State>, to: &Address, by: Tick, held: Held) -> io::Resu
             Event::Ready => told.set(Ok(())),
             Event::Room => owner.upgrade().into_iter().for_each(|state| state.notify()),
             Event::Draining | Event::Over => owner.upgrade().into_iter().for_each(|state| state.remove(link)),
-            Event::Opened(_) | Event::Progress(_) => {}
+            Event::Opened(_) | Event::Progress(_) | Event::Refused(_) => {}
         })
         .await;
         drop(held);

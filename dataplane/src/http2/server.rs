@@ -81,12 +81,17 @@ impl Server {
         Handle(Rc::clone(&self.link))
     }
 
-    /// Serves the connection to its end: every request goes to `handler`, which starts a task for it.
-    pub(crate) async fn run(self, handler: impl Fn((Receiver, Sender))) -> LinkEnd {
-        drive_from(self.link, self.first, self.reader, |link, event| {
-            if let Event::Opened(slot) = event {
-                handler(stream::opened(link, slot));
-            }
+    /// Serves the connection to its end: every request goes to `handler`, which starts a task for it. `limit` is told the
+    /// name of a limit beyond which one was refused.
+    pub(crate) async fn run(
+        self,
+        handler: impl Fn((Receiver, Sender)),
+        limit: impl Fn(&'static str),
+    ) -> LinkEnd {
+        drive_from(self.link, self.first, self.reader, |link, event| match event {
+            Event::Opened(slot) => handler(stream::opened(link, slot)),
+            Event::Refused(name) => limit(name),
+            _ => {}
         })
         .await
     }

@@ -213,7 +213,7 @@ fn on_event(link: &Rc<Link>, event: Event, settled: &Settled, owner: &Weak<Peer>
         Event::Ready => settled.set(Ok(())),
         Event::Room => owner.upgrade().into_iter().for_each(|peer| peer.offer()),
         Event::Draining | Event::Over => owner.upgrade().into_iter().for_each(|peer| peer.remove(link)),
-        Event::Opened(_) | Event::Progress(_) => {}
+        Event::Opened(_) | Event::Progress(_) | Event::Refused(_) => {}
     }
 }
 

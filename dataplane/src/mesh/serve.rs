@@ -11,7 +11,8 @@ use crate::tls::{Identity, Session};
 use proto::grpc::{metadata, status::Code};
 use proto::http2::{Connection, Event, Fields, Name};
 use proto::invoke::quote;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +26,24 @@ struct Shared {
     of_links: Rc<LinkLimits>,
     links: RefCell<Vec<Rc<Link>>>,
     draining: Cell<bool>,
+    alarm: OnceCell<Alarm>,
+}
+
+/// Who is told of limits.
+struct Alarm(Box<dyn Fn(&'static str)>);
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alarm")
+    }
+}
+
+impl Shared {
+    fn refused(&self, limit: &'static str) {
+        if let Some(alarm) = self.alarm.get() {
+            (alarm.0)(limit);
+        }
+    }
 }
 
 impl Serving {
@@ -35,6 +54,7 @@ impl Serving {
             limits,
             links: RefCell::new(Vec::new()),
             draining: Cell::new(false),
+            alarm: OnceCell::new(),
         }))
     }
 
@@ -43,6 +63,11 @@ impl Serving {
         self.0.draining.set(true);
         let links = self.0.links.borrow().clone();
         links.iter().for_each(|link| link.shutdown());
+    }
+
+    /// Who is told the name of a limit beyond which a peer's call was refused. Only the first one counts.
+    pub fn on_limit(&self, alarm: impl Fn(&'static str) + 'static) {
+        let _ = self.0.alarm.set(Alarm(Box::new(alarm)));
     }
 
     /// Largest message that a peer may send from now on, on open connections too.
@@ -83,10 +108,10 @@ pub async fn serve(
     let link = Link::new(conn, blocks, session, writer, Rc::clone(&serving.0.of_links));
     let _registered = Registered::new(serving, &link);
     link.touch(&mut link.inner());
-    drive(link, reader, |link, event| {
-        if let Event::Opened(slot) = event {
-            admit(Call::opened(link, slot), &handler);
-        }
+    drive(link, reader, |link, event| match event {
+        Event::Opened(slot) => admit(Call::opened(link, slot), &handler),
+        Event::Refused(limit) => serving.0.refused(limit),
+        _ => {}
     })
     .await
 }

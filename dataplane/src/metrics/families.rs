@@ -54,10 +54,11 @@ pub(crate) enum In {
     Failures,
     Retries,
     Own,
+    Limits,
 }
 
 /// All groups, in the order of [`In`].
-pub(crate) static GROUPS: [Group; 13] = [
+pub(crate) static GROUPS: [Group; 14] = [
     Group {
         labels: &[closed("method"), open("path"), closed("status")],
         metrics: &[
@@ -131,5 +132,9 @@ pub(crate) static GROUPS: [Group; 13] = [
     Group {
         labels: &[closed("event")],
         metrics: &[counter("outrigger_events_total", "What happened to connections and limits.")],
+    },
+    Group {
+        labels: &[closed("limit")],
+        metrics: &[counter("outrigger_limits_total", "How often a limit was reached, by its name.")],
     },
 ];

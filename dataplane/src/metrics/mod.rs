@@ -194,6 +194,11 @@ impl Metrics {
         self.count(In::Own, &[event.name()], 0);
     }
 
+    /// A limit was reached (`outrigger_limits_total`).
+    pub fn limit(&self, name: &str) {
+        self.count(In::Limits, &[name], 0);
+    }
+
     /// An attempt was sent to another sidecar (`…_req_sent_total`).
     pub fn attempt_sent(&self, app: &str) {
         self.count(In::ReqSent, &[app, "unary"], 0);

@@ -165,8 +165,13 @@ fn max_message(limits: &Limits) -> usize {
 /// Takes connections that were placed here.
 async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Placed<Role>>) {
     let workers = Workers::new(shard.clone());
+    let alarmed = shard.clone();
+    serving.on_limit(move |limit| alarmed.reached(limit, "a peer was refused"));
     while let Some(Placed { accepted, role, surplus, place }) = placed.recv().await {
         let Ok(stream) = accepted.here() else { continue };
+        if surplus {
+            shard.reached("connections", format_args!("{} are open", listen::MOST_CONNECTIONS));
+        }
         let (shard, serving, workers) = (shard.clone(), serving.clone(), workers.clone());
         rt::spawn(Survive::new(async move {
             let _place = place;
@@ -194,6 +199,9 @@ async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving, workers: 
     let identity = view.identity.clone().filter(|_| mtls);
     let end = mesh::serve(stream, identity, serving, move |call| workers.serve(call)).await;
     log::debug(RUNTIME, format_args!("connection of a peer ended: {end}"));
+    if let mesh::LinkEnd::Http2(violation) = &end {
+        shard.broke(violation);
+    }
 }
 
 /// Closes connections to the app and to external servers that nobody uses.

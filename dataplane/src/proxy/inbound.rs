@@ -2,6 +2,7 @@
 
 use super::hop::{Hop, status_of};
 use super::inbound_app::{Served, serve};
+use super::respond;
 use super::steps::{Step, Steps};
 use super::to_app::AppRequest;
 use super::upgrade;
@@ -161,6 +162,7 @@ impl Incoming<'_> {
             .map_or_else(Failure::status, |()| Status { code: Code::OK, message: String::new() });
         if let Err(failure) = &told {
             record.failure = Some(failure.kind);
+            respond::note_limit(self.shard, failure);
             record.status = u16::try_from(status.code.0).unwrap_or(2);
         }
         record.finish();

@@ -63,6 +63,7 @@ pub(crate) async fn invoke(
     record.bytes_in = body.taken();
     if let Err(failure) = told {
         record.failure = Some(failure.kind);
+        respond::note_limit(shard, &failure);
         if !answer.has_begun() && failure.kind != Kind::ClientGone {
             body.discard_at_hand().await;
             keep.set(keep.get() && !body.is_left_unread());

@@ -7,7 +7,7 @@ use proto::http1::encode;
 use proto::http1::framing::Framing;
 use proto::http1::head::{Request, Version};
 use proto::http1::names::Known;
-use proto::invoke::failure::Failure;
+use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::client::Asked;
 use proto::trace::Context;
 use std::cell::Cell;
@@ -88,6 +88,15 @@ impl Trace {
     /// What of the client's trace headers does not travel on.
     pub(crate) fn dropped(&self) -> u64 {
         if self.begun { Known::Traceparent.bit() | Known::Tracestate.bit() } else { 0 }
+    }
+}
+
+/// A failure that stands for a limit is counted as one.
+pub(super) fn note_limit(shard: &Shard, failure: &Failure) {
+    match failure.kind {
+        Kind::RequestTooLarge | Kind::ResponseTooLarge => shard.reached("max_body_size", &failure.text),
+        Kind::Overloaded => shard.reached("waiting_calls", &failure.text),
+        _ => {}
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod ending;
 mod extended;
+mod reached;
 pub(crate) mod signal;
 pub(crate) mod survive;
 pub(crate) mod target;
@@ -98,6 +99,7 @@ pub struct Shard {
     asked: RefCell<HashMap<AppRef, Rc<Question>>>,
     budget: RefCell<Budget>,
     draining: Cell<bool>,
+    reached: reached::Reached,
     drain: Signal,
     applied: Signal,
     calls: Cell<u64>,
@@ -128,6 +130,7 @@ impl Shard {
             asked: RefCell::default(),
             budget: RefCell::new(Budget::new(now())),
             draining: Cell::new(false),
+            reached: reached::Reached::default(),
             drain: Signal::default(),
             applied: Signal::default(),
             calls: Cell::new(0),

@@ -1,5 +1,6 @@
 //! Sidecars of ours on common ground: one registry, one authority, one folder for runtime directories, no multicast.
 
+use crate::http1::client;
 use crate::program::Program;
 use crate::scratch::Scratch;
 use crate::sidecar::{Launch, Ready, Sidecar, local};
@@ -69,7 +70,9 @@ impl Ground {
         let mesh = port("internal").expect("a port for the other sidecars");
         sidecar.await_state(Ready::Outbound(http));
         let program = self.program.path().to_owned();
-        Member { sidecar, http: local(http), mesh: local(mesh), runtime, program }
+        let metrics =
+            local(settings["metrics"]["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or(0));
+        Member { sidecar, http: local(http), mesh: local(mesh), metrics, runtime, program }
     }
 
     /// How many sidecars of this app are in the registry.
@@ -100,6 +103,8 @@ pub struct Member {
     pub http: SocketAddr,
     /// Where other sidecars reach it.
     pub mesh: SocketAddr,
+    /// Its metrics.
+    pub metrics: SocketAddr,
     runtime: PathBuf,
     program: PathBuf,
 }
@@ -129,6 +134,14 @@ impl Member {
 
     fn part(&self, verb: &str) -> u32 {
         wait::some(PATIENCE, &format!("a process {verb}"), || self.sidecar.process_with(verb))
+    }
+
+    /// How often a limit of this name was reached, as `/metrics` says.
+    pub fn reached(&self, limit: &str) -> u64 {
+        let text = client::get(self.metrics, "/metrics").text();
+        let label = format!("limit=\"{limit}\"");
+        let line = text.lines().find(|l| l.starts_with("outrigger_limits_total{") && l.contains(&label));
+        line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse::<f64>().ok()).map_or(0, |n| n as u64)
     }
 
     /// Open descriptors of the data plane.

@@ -54,6 +54,7 @@ struct Shared {
     good: AtomicU64,
     tally: Mutex<Tally>,
     mark: Mutex<Mark>,
+    latencies: Mutex<Vec<Duration>>,
 }
 
 /// A moment, and when the first call that began after it was answered.
@@ -92,6 +93,7 @@ impl Load {
             good: AtomicU64::new(0),
             tally: Mutex::default(),
             mark: Mutex::default(),
+            latencies: Mutex::default(),
         };
         let shared = Arc::new(shared);
         let (pause, begun) = (Duration::from_secs(1) * connections / rate, Instant::now());
@@ -115,6 +117,13 @@ impl Load {
         let goal = self.good() + count;
         let came = wait::within(Duration::from_secs(60), || (self.good() >= goal).then_some(()));
         assert!(came.is_some(), "no {count} good answers: {:?}", self.tally());
+    }
+
+    /// The times of the good answers since this was asked last, the shortest first.
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut all = std::mem::take(&mut *lock(&self.shared.latencies));
+        all.sort();
+        all
     }
 
     /// From now on the first good answer to a call that begins from now on is looked for.
@@ -246,6 +255,7 @@ impl Caller {
                 self.open = None;
             }
             if note(shared, &question, answer) {
+                lock(&shared.latencies).push(begun.elapsed());
                 shared.answered(begun);
             }
         }

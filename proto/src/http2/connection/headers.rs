@@ -175,6 +175,7 @@ impl Connection {
         if !self.rates.resets.admit(self.limits.resets_per_second, self.life.now) {
             return Err(excessive("limit resets_per_second", "too many refused streams"));
         }
+        self.notices |= notice::STREAMS;
         self.put_reset(id, Code::REFUSED_STREAM);
         self.resets.push(id);
         self.check_replies()
@@ -182,6 +183,7 @@ impl Connection {
 
     /// A header list above the limits is answered, because it may have come in good faith (§10.5.1).
     fn answer_too_large(&mut self, id: u32, end: bool) -> Result<(), Fault> {
+        self.notices |= notice::HEADER_LIST;
         self.count_stream_error()?;
         let at = frame::open(&mut self.out);
         self.encoder.begin(&mut self.out);

@@ -58,6 +58,8 @@ pub enum Event {
     Room,
     /// The peer sent GOAWAY: no further streams; those that are open go on.
     Draining,
+    /// A stream of the peer's was refused for a limit of this name ([`Limits`]), since this was said last.
+    Refused(&'static str),
     /// The connection is at its end; send what `write` has, then close.
     Over,
 }
@@ -107,6 +109,8 @@ mod notice {
     pub(super) const ROOM: u8 = 2;
     pub(super) const DRAINING: u8 = 4;
     pub(super) const OVER: u8 = 8;
+    pub(super) const HEADER_LIST: u8 = 16;
+    pub(super) const STREAMS: u8 = 32;
 }
 
 /// Counters of what a peer may do only so often.
@@ -227,6 +231,8 @@ impl Connection {
         }
         self.notice(notice::ROOM, Event::Room)
             .or_else(|| self.notice(notice::DRAINING, Event::Draining))
+            .or_else(|| self.notice(notice::HEADER_LIST, Event::Refused("header_list")))
+            .or_else(|| self.notice(notice::STREAMS, Event::Refused("concurrent_streams")))
             .or_else(|| self.notice(notice::OVER, Event::Over))
     }
 

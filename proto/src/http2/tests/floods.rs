@@ -145,7 +145,7 @@ fn a_header_list_above_the_limits_is_answered_and_not_kept() {
     let wrote = end.wrote();
     assert_eq!((wrote[0].0.kind, wrote[0].0.flags & flag::END_STREAM), (kind::HEADERS, flag::END_STREAM));
     assert_eq!((wrote[1].0.kind, wrote[1].1[3]), (kind::RST_STREAM, 0));
-    assert_eq!(end.conn.poll(), None);
+    assert_eq!(end.conn.poll(), Some(Event::Refused("header_list")));
     end.opened(3);
 }
 
@@ -157,7 +157,7 @@ fn a_table_entry_referred_to_ten_thousand_times_costs_no_memory() {
     bomb.extend([0xbe; 10_000]);
     let bytes = frame(kind::HEADERS, flag::END_HEADERS, 1, &[block(&REQUEST), bomb].concat());
     end.ok(&bytes);
-    assert_eq!(end.conn.poll(), None);
+    assert_eq!(end.conn.poll(), Some(Event::Refused("header_list")));
     assert_eq!(end.wrote()[0].0.kind, kind::HEADERS, "431");
     let (code, _) = flood(&mut end, 1000, |i| {
         frame(kind::HEADERS, flag::END_HEADERS, 2 * i + 3, &[block(&REQUEST), vec![0xbe; 16_000]].concat())
