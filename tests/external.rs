@@ -219,6 +219,7 @@ fn a_name_without_address_and_a_slow_server_do_not_stop_others() {
     let house = House::open(&endpoint("bank", "  baseUrl: http://h"), &[]);
     let got = house.get("/v1.0/metadata");
     assert!(got.text().contains(r#","httpEndpoints":[{"name":"bank"}],"#), "{}", got.text());
+    assert_eq!(got.text().matches("httpEndpoints").count(), 1, "{}", got.text());
     let got = house.get("/v1.0/invoke/http://no-such-host.invalid/method/a");
     assert_eq!(got.status, 500);
     assert!(got.text().contains("dial tcp: lookup no-such-host.invalid: no such host"), "{}", got.text());

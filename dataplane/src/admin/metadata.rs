@@ -2,7 +2,7 @@
 
 use crate::shard::{Shard, View};
 use proto::invoke::quote;
-use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe, HttpEndpoints};
+use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ pub(super) fn show(shard: &Shard, view: &View) -> Vec<u8> {
     put(&mut out, &format!(",\"runtimeVersion\":\"{version}\",\"extended\":"));
     extended(&mut out, shard, version);
     http_endpoints(&mut out, view);
-    endpoints(&mut out, &view.snapshot.http_endpoints);
     match &view.snapshot.app {
         Some(channel) => app(&mut out, channel),
         None => put(
@@ -47,20 +46,6 @@ fn extended(out: &mut Vec<u8>, shard: &Shard, version: &str) {
         quote::json(out, value);
     }
     out.push(b'}');
-}
-
-fn endpoints(out: &mut Vec<u8>, endpoints: &HttpEndpoints) {
-    let mut before = ",\"httpEndpoints\":[";
-    for name in endpoints.keys() {
-        put(out, before);
-        put(out, "{\"name\":");
-        quote::json(out, name);
-        out.push(b'}');
-        before = ",";
-    }
-    if !endpoints.is_empty() {
-        out.push(b']');
-    }
 }
 
 /// The `HTTPEndpoint` resources, by name.
