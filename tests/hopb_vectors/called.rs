@@ -44,6 +44,7 @@ impl Stage {
     pub(crate) fn open(player: &Program, family: &str) -> Stage {
         netns::enter_as_host("gv-host").expect("a network namespace");
         let app = App::start_at(local(APP), None);
+        app.answer_health("/healthz", 500);
         let sidecar = start(player, family);
         let app = Some(app).filter(|_| family != "app-down/");
         Stage { app, player: player.clone(), family: family.to_owned(), sidecar }
@@ -105,6 +106,9 @@ fn start(player: &Program, family: &str) -> Sidecar {
         .env("DAPR_HOST_IP", "127.0.0.1");
     if family != "no-app-port/" {
         launch = launch.arg(format!("--app-port={APP}"));
+    }
+    if family == "unhealthy/" {
+        launch = launch.args(["--enable-app-health-check", "--app-health-threshold", "1"]);
     }
     if player.is_ours() {
         launch = launch.args(["--registry", "off", "--mdns", "off"]);

@@ -43,6 +43,7 @@ pub(super) async fn wait_for_app(shard: Rc<Shard>, began: Instant) {
             questions::ask_for_config(&shard.view(), &app).await;
         }
     }
+    questions::expect_health(&shard);
     rt::spawn(questions::watch_health(shard.clone()));
     shard.common.app_ready.store(true, Relaxed);
     let elapsed = began.elapsed().as_millis();

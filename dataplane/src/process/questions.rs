@@ -38,6 +38,12 @@ fn speaks_http(protocol: AppProtocol) -> bool {
         && App::unsupported(protocol).is_none()
 }
 
+/// Closes the gate where the app is to be probed: it takes no calls before its first good answer.
+pub(super) fn expect_health(shard: &Shard) {
+    let probed = |app: &Rc<App>| app.channel().health.is_some() && speaks_http(app.channel().protocol);
+    shard.common.gate.set(!shard.view().app.as_ref().is_some_and(probed));
+}
+
 /// Probes the app for ever, as the snapshot in force says.
 pub(super) async fn watch_health(shard: Rc<Shard>) {
     let mut now: Option<(HealthProbe, Health)> = None;
