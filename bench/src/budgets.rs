@@ -56,7 +56,7 @@ fn lines(missed: &[Missed]) -> String {
 }
 
 fn measure(budgets: &Budgets, quick: bool) -> Result<Vec<Missed>, String> {
-    let (rounds, length) = if quick { (3, Duration::from_millis(1500)) } else { (7, Duration::from_secs(3)) };
+    let (rounds, length) = if quick { (5, Duration::from_millis(1000)) } else { (7, Duration::from_secs(3)) };
     let results =
         compare::run(&Plan { rounds, length, pinned: true, latency: false, bodies: false, daprd: false })?;
     println!("{}", report::text(&results));
