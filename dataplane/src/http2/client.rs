@@ -38,6 +38,7 @@ fn limits() -> Limits {
         continuations: 64,
         keepalive: Duration::from_secs(24 * 60 * 60),
         idle: Duration::from_secs(90),
+        grpc: false,
         features: 0,
         ..Limits::default()
     }

@@ -24,6 +24,7 @@ fn limits(max_head: usize) -> Limits {
         window_growth: 512 << 10,
         keepalive: DAY,
         idle: DAY,
+        grpc: false,
         features: 0,
         ..Limits::default()
     }

@@ -57,6 +57,8 @@ pub struct Limits {
     /// How long a finished answer may wait for the peer's window, and a draining end for the peer to notice. Default
     /// 30 s.
     pub linger: Duration,
+    /// Whether a refused header list is answered in gRPC's form too. Default true.
+    pub grpc: bool,
     /// Value of the private setting; see [`super::settings::OUTRIGGER`].
     pub features: u32,
 }
@@ -87,6 +89,7 @@ impl Default for Limits {
             settings_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(180),
             linger: Duration::from_secs(30),
+            grpc: true,
             features: OUTRIGGER_V1 | OUTRIGGER_UPGRADE,
         }
     }

@@ -5,6 +5,7 @@ mod calls;
 mod clients;
 mod failures;
 mod h2c;
+mod h2c_app;
 mod identity;
 mod inbound;
 

@@ -188,7 +188,7 @@ impl Connection {
         let at = frame::open(&mut self.out);
         self.encoder.begin(&mut self.out);
         encode::status(431, &mut self.out);
-        for (name, value) in TOO_LARGE_ANSWER {
+        for (name, value) in TOO_LARGE_ANSWER.into_iter().filter(|_| self.limits.grpc) {
             encode::literal(Literal::new(name, value.as_bytes()), &mut self.out);
         }
         let max = self.peer.max_frame_size as usize;

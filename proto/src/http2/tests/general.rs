@@ -4,7 +4,7 @@ use super::wire::*;
 use crate::http2::code::Code;
 use crate::http2::frame::{flag, kind};
 use crate::http2::hpack::Literal;
-use crate::http2::{Connection, Slot};
+use crate::http2::{Connection, Limits, Slot};
 
 const HEAD: [(&str, &[u8]); 3] = [(":method", b"HEAD"), (":scheme", b"http"), (":path", b"/")];
 
@@ -82,4 +82,17 @@ fn an_upgraded_connection_answers_on_stream_1() {
     assert_eq!(bytes, 3, "the window that HTTP2-Settings announced");
     assert!(Connection::upgraded(limits(), START, &[0, 2, 0, 0, 0, 9]).is_err());
     assert!(Connection::upgraded(limits(), START, b"odd").is_err());
+}
+
+#[test]
+fn a_header_list_above_the_limit_is_answered_plainly_where_no_grpc_is_spoken() {
+    let many = [&REQUEST[..], &[("a", "b"); 250]].concat();
+    let answer = |grpc| {
+        let mut end = End::server_with(Limits { grpc, ..limits() });
+        end.ok(&headers(1, true, &many));
+        let wrote = end.wrote();
+        wrote.iter().find(|(head, _)| head.kind == kind::HEADERS).map(|(head, _)| head.length).unwrap()
+    };
+    assert!(answer(false) < 16, "a status alone");
+    assert!(answer(true) > 16);
 }
