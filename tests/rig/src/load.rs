@@ -287,6 +287,17 @@ impl Caller {
     }
 }
 
+/// A connection whose receiving side takes little beyond what is read, so that a reader that stops is noticed soon.
+///
+/// # Errors
+/// It cannot be made.
+pub fn connect_narrow(to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    socket.set_recv_buffer_size(32 << 10)?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
+}
+
 fn connect(to: SocketAddr) -> io::Result<BufReader<TcpStream>> {
     let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_nodelay(true)?;
