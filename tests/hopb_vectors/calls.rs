@@ -10,7 +10,7 @@ use rig::http1::{End, Step};
 use rig::mdns::Responder;
 use rig::scratch::Scratch;
 use rig::sidecar::{Launch, Ready, Sidecar, local};
-use rig::vectors::compare::Context;
+use rig::vectors::compare::{Context, took_about};
 use rig::vectors::http;
 use rig::vectors::observe::Known;
 use rig::vectors::tokens::Found;
@@ -29,8 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const SETTLE: Duration = Duration::from_secs(6);
 /// Largest piece of a body towards a daprd peer, bytes.
 const PIECE: usize = 2048;
-/// By how much a rounded time may be off: half a second, and the rounding itself.
-const TIME_TOLERANCE: f64 = 0.75;
 /// The trace context that means none.
 const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
@@ -229,7 +227,7 @@ fn answer(case: &Case, got: &Got) -> Vec<String> {
     };
     context.answer("client_got", &as_http(recorded, got), got);
     let after = recorded["after_s"].as_f64();
-    if let Some(after) = after.filter(|after| (after - got.elapsed.as_secs_f64()).abs() > TIME_TOLERANCE) {
+    if let Some(after) = after.filter(|after| !took_about(*after, got.elapsed.as_secs_f64())) {
         context.differences.extend(differs("seconds", after, got.elapsed.as_secs_f64()));
     }
     context.differences
@@ -264,7 +262,7 @@ fn calls(case: &Case, saw: &[Saw], body: &[u8]) -> Vec<String> {
     for (n, (expected, actual)) in recorded.iter().zip(saw).enumerate() {
         let mut differences = call(case, expected, actual, body);
         let since = (actual.at - saw[n.saturating_sub(1)].at).as_secs_f64();
-        let after = expected["after_s"].as_f64().filter(|after| (after - since).abs() > TIME_TOLERANCE);
+        let after = expected["after_s"].as_f64().filter(|after| !took_about(*after, since));
         differences.extend(after.map(|after| differs("after_s", after, since)));
         found.extend(differences.into_iter().flatten().map(|d| Some(format!("callee_saw[{n}] {d}"))));
     }

@@ -13,6 +13,7 @@ use rig::vectors::compare::Context;
 use rig::vectors::http::{self, Case, OneOrMany, Send, Topology};
 use rig::vectors::observe::client_steps;
 use rig::vectors::tokens::Found;
+use rig::wait;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -21,6 +22,11 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(14);
 /// How long it may take where the recording says that none comes.
 const NO_ANSWER: Duration = Duration::from_secs(3);
+
+/// How long a request that must reach the app may take once its client has its answer.
+const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long one is waited for that may reach the app or not.
+const MAYBE: Duration = Duration::from_millis(500);
 
 /// A topology with its cases.
 pub(crate) struct TopologyGroup {
@@ -47,6 +53,12 @@ const VARYING: [(&str, &str); 4] = [
     ("early-answers/413-with-close", "app_saw[0].sidecar_closed"),
     ("endpoints/named/status-099", "got"),
 ];
+
+/// What depends on when the client looks: a process that was told to end at once may be gone by then.
+const RACING: [(&str, &str); 1] = [("routes/shutdown-forced", "got.end")];
+
+/// What a real daprd that is asked says more or less of, depending on how far its start has come.
+const STARTING: [(&str, &str); 1] = [("errors/app-down/healthz-of-callee", "got.body")];
 
 /// The order of a topology's cases where one changes what the next sees; all others keep the order of the files.
 const ORDER: [&str; 12] = [
@@ -119,6 +131,9 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
         stage.script(&[], &[]);
     }
     stage.before(case);
+    if case.name.starts_with("routes/shutdown") && case.name.ends_with("-after") {
+        wait::within(PATIENCE, || (!stage.ended().is_empty()).then_some(()));
+    }
     if !about_start {
         stage.script(&case.app, &case.peer);
     }
@@ -126,21 +141,8 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
     if case.name == "app-health/probe" {
         return probe_outcome(stage, case, probes);
     }
-    let mut attempts = vec![(&case.got, case.app_saw.as_deref())];
-    attempts.extend(case.other.iter().map(|other| (&other.got, other.app_saw.as_deref())));
-    if let Some(Exception::Ours(ours)) = exception {
-        if players.are_ours() {
-            attempts.clear();
-        }
-        // Beside a real daprd it depends on the role whose behaviour shows.
-        let (got, app_saw) = (ours.got.as_ref(), ours.app_saw.as_deref());
-        attempts.push((got.unwrap_or(&case.got), app_saw.or(case.app_saw.as_deref())));
-        if !players.are_ours() {
-            attempts.push((&case.got, app_saw.or(case.app_saw.as_deref())));
-            attempts.push((got.unwrap_or(&case.got), case.app_saw.as_deref()));
-            attempts.extend(ours.beside_daprd.iter().map(|got| (got, case.app_saw.as_deref())));
-        }
-    }
+    let attempts = attempts(case, exception, players);
+    await_requests(stage, case, &attempts);
     let saw = stage.app_saw();
     let called = stage.peer().map(Peer::called).unwrap_or_default();
     let ended = finish(stage, case);
@@ -153,15 +155,7 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
             app_saw,
             &Observed { got: &got, saw: saw.as_ref(), called: &called },
         );
-        if !players.are_ours() || exception.is_none() {
-            // What varies from run to run between two daprds, by how the client's bytes arrive, varies beside ours
-            // too, and between two of ours where they have no answer of their own.
-            differences.retain(|d| !case.differs.iter().any(|path| d.starts_with(path.as_str())));
-        }
-        if players.are_daprd() {
-            differences
-                .retain(|d| !VARYING.iter().any(|(name, path)| case.name == *name && d.starts_with(path)));
-        }
+        differences.retain(|d| !varies(d, case, exception, players));
         let died: &[String] = if players.are_daprd() { &case.sidecar_died } else { &[] };
         let may_die = !players.are_ours() && !players.are_daprd() && !case.sidecar_died.is_empty();
         if ended != died && !may_die {
@@ -177,6 +171,55 @@ fn play(stage: &mut Stage<'_>, case: &Case, exception: Option<&Exception>, playe
     Outcome::Failed(format!("{}\nall answers: {}", failures.join("\nor else:\n"), bodies.join(" ; ")))
 }
 
+/// An answer that passes, and what reaches the app with it.
+type Attempt<'a> = (&'a OneOrMany<http::Got>, Option<&'a [http::Saw]>);
+
+/// What passes.
+fn attempts<'a>(case: &'a Case, exception: Option<&'a Exception>, players: &Players) -> Vec<Attempt<'a>> {
+    let mut attempts = vec![(&case.got, case.app_saw.as_deref())];
+    attempts.extend(case.other.iter().map(|other| (&other.got, other.app_saw.as_deref())));
+    if let Some(Exception::Ours(ours)) = exception {
+        if players.are_ours() {
+            attempts.clear();
+        }
+        // Beside a real daprd it depends on the role whose behaviour shows.
+        let (got, app_saw) = (ours.got.as_ref(), ours.app_saw.as_deref());
+        attempts.push((got.unwrap_or(&case.got), app_saw.or(case.app_saw.as_deref())));
+        if !players.are_ours() {
+            attempts.push((&case.got, app_saw.or(case.app_saw.as_deref())));
+            attempts.push((got.unwrap_or(&case.got), case.app_saw.as_deref()));
+            attempts.extend(ours.beside_daprd.iter().map(|got| (got, case.app_saw.as_deref())));
+        }
+    }
+    attempts
+}
+
+/// Whether a difference is one of those that come and go from run to run.
+fn varies(difference: &str, case: &Case, exception: Option<&Exception>, players: &Players) -> bool {
+    let listed = |list: &[(&str, &str)]| {
+        list.iter().any(|(name, path)| case.name.starts_with(name) && difference.starts_with(path))
+    };
+    // By how the client's bytes arrive, also between two of ours where they have no answer of their own.
+    let recorded = (!players.are_ours() || exception.is_none())
+        && case.differs.iter().any(|path| difference.starts_with(path.as_str()));
+    recorded
+        || listed(&RACING)
+        || !players.are_ours() && listed(&STARTING)
+        || players.are_daprd() && listed(&VARYING)
+}
+
+/// A request may reach the app after its client has its answer: those that must come are waited for, those that may
+/// come for a moment.
+fn await_requests(stage: &Stage<'_>, case: &Case, attempts: &[Attempt<'_>]) {
+    let Some(app) = stage.http_app() else { return };
+    let expected = attempts.iter().filter_map(|(_, saw)| Some(saw.as_ref()?.len()));
+    let least = expected.clone().min().unwrap_or(0);
+    wait::within(ARRIVAL, || (app.arrived() >= least).then_some(()));
+    if expected.max() > Some(least) || case.differs.iter().any(|path| path == "app_saw") {
+        wait::within(MAYBE, || (app.arrived() > least).then_some(()));
+    }
+}
+
 fn brief(got: &Got) -> String {
     format!("{} {} {}", got.status, got.end, rig::vectors::compare::excerpt(&got.body))
 }
@@ -188,7 +231,7 @@ fn finish(stage: &mut Stage<'_>, case: &Case) -> Vec<String> {
     let expected_end = case.name.starts_with("routes/shutdown");
     if !case.sidecar_died.is_empty() {
         // The process needs a moment to be gone.
-        rig::wait::within(Duration::from_secs(1), || (!stage.ended().is_empty()).then_some(()));
+        wait::within(Duration::from_secs(1), || (!stage.ended().is_empty()).then_some(()));
     }
     let ended = stage.ended();
     if expected_end {

@@ -36,8 +36,16 @@ pub const GO_WORDS: [&str; 20] = [
 /// The trace context that means none.
 const NO_TRACE: &[u8] = b"00-00000000000000000000000000000000-0000000000000000-00";
 
-/// By how much a rounded time may be off: half a second, and the rounding itself.
-const TIME_TOLERANCE: f64 = 0.75;
+/// By how much less than a rounded time it may take: half a second, and the rounding itself.
+const EARLY: f64 = 0.75;
+/// By how much more: what a busy machine adds.
+const LATE: f64 = 3.0;
+
+/// Whether something that took `expected` seconds when it was recorded, rounded, may take `actual`.
+#[must_use]
+pub fn took_about(expected: f64, actual: f64) -> bool {
+    expected - EARLY <= actual && actual <= expected + LATE
+}
 
 /// What is known about a case while its parts are compared.
 pub struct Context<'a> {
@@ -76,7 +84,7 @@ impl Context<'_> {
     fn time(&mut self, what: &str, expected: Option<&String>, actual: Duration) {
         let Some(expected) = expected else { return };
         let seconds: f64 = expected.trim_end_matches('s').parse().expect("a time in seconds");
-        if (seconds - actual.as_secs_f64()).abs() > TIME_TOLERANCE {
+        if !took_about(seconds, actual.as_secs_f64()) {
             self.differs(what, expected, format!("{:.2}s", actual.as_secs_f64()));
         }
     }
