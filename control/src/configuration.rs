@@ -6,17 +6,18 @@
 mod access;
 mod endpoints;
 mod expand;
+mod middleware;
 mod reader;
 mod resources;
 mod secrets;
 mod spec;
 mod tree;
 
-use crate::settings::{ApiLists, ApiLogging};
+use crate::settings::{ApiLists, ApiLogging, Pipelines};
 use access::AccessControl;
 use proto::snapshot::HttpEndpoints;
 use reader::{Fields, Reader};
-use resources::Whose;
+use resources::{Taken, Whose};
 use secrets::Secrets;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,6 +91,9 @@ pub struct Configuration {
     pub api: ApiLists,
     /// Whether requests get trace contexts of the sidecar's own: a rate is given, or spans go somewhere.
     pub begins_traces: bool,
+    /// `spec.httpPipeline` and `spec.appHttpPipeline`, with what their components say.
+    pub pipelines: Pipelines,
+    listed: middleware::Listed,
 }
 
 impl Default for Configuration {
@@ -103,6 +107,8 @@ impl Default for Configuration {
             api_logging: ApiLogging::default(),
             api: ApiLists::default(),
             begins_traces: false,
+            pipelines: Pipelines::default(),
+            listed: middleware::Listed::default(),
         }
     }
 }
@@ -155,7 +161,7 @@ pub fn read(
     }
     let (app, namespace) = (variables("APP_ID"), variables("NAMESPACE").unwrap_or_default());
     let files = resource_files(directories, &mut findings);
-    resource_files_of(&files, app.as_deref(), &namespace, variables, &mut findings);
+    resource_files_of(&files, app.as_deref(), &namespace, variables, Gravity::Fatal, &mut findings);
     findings.problems.extend(access.unmet());
     findings
 }
@@ -178,7 +184,9 @@ pub fn check(paths: &[PathBuf]) -> Findings {
             resources.push(path.clone());
         }
     }
-    resource_files_of(&resources, None, "", &variables, &mut findings);
+    // a Configuration may be judged alone
+    let missing = if resources.is_empty() { Gravity::Note } else { Gravity::Fatal };
+    resource_files_of(&resources, None, "", &variables, missing, &mut findings);
     findings.problems.extend(access.unmet());
     findings
 }
@@ -268,12 +276,14 @@ fn resource_files(directories: &[PathBuf], findings: &mut Findings) -> Vec<PathB
     all
 }
 
-/// Reads resources: first what others refer to, then all.
+/// Reads resources: first what others refer to, then all. `missing`: the weight of a component that a pipeline names
+/// and that is not there.
 fn resource_files_of(
     files: &[PathBuf],
     app: Option<&str>,
     namespace: &str,
     variables: &dyn Fn(&str) -> Option<String>,
+    missing: Gravity,
     findings: &mut Findings,
 ) {
     let mut secrets = Secrets { variables, stores: BTreeMap::new() };
@@ -290,13 +300,15 @@ fn resource_files_of(
     }
     secrets.stores = found.into_iter().collect();
     let whose = Whose { app, namespace, secrets: &secrets };
-    let mut endpoints = HttpEndpoints::new();
+    let mut taken = Taken::default();
     for file in files {
         resource_file(file, findings, |document, reader| {
-            resources::read(document, &whose, &mut endpoints, reader);
+            resources::read(document, &whose, &mut taken, reader);
         });
     }
-    findings.http_endpoints = endpoints;
+    findings.http_endpoints = taken.endpoints;
+    let listed = std::mem::take(&mut findings.configuration.listed);
+    findings.configuration.pipelines = listed.resolve(&taken.middleware, missing, &mut findings.problems);
 }
 
 fn resource_file(path: &Path, findings: &mut Findings, mut read: impl FnMut(&Node, &mut Reader<'_>)) {

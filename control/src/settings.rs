@@ -9,10 +9,12 @@ mod host;
 mod identity;
 mod judge;
 mod notes;
+mod pipelines;
 mod port;
 
 pub use decide::{At, Binding, Environment, Plan, Refusal, Role, WhenTaken, decide};
 pub(crate) use host::name as host_name;
+pub use pipelines::{Middleware, Pipelines};
 
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub begins_traces: bool,
     /// `spec.api`.
     pub api: ApiLists,
+    /// `spec.httpPipeline`, `spec.appHttpPipeline`.
+    pub pipelines: Pipelines,
     /// `--allowed-origins`.
     pub allowed_origins: String,
     /// The metrics endpoint; `None` when switched off.

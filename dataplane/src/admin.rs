@@ -9,6 +9,7 @@ mod h2c;
 mod health;
 mod metadata;
 mod own;
+mod pipeline;
 mod route;
 
 use crate::http1::server::{After, Body, Connection, HEAD_TIME, settle};
@@ -26,8 +27,9 @@ use proto::api::cors::Lines;
 pub(crate) use proto::api::routes::Scope;
 use proto::http1::head::{Head, Limits, Request, Slots};
 use proto::http1::refusal::HeadError;
+use proto::invoke::target::Path;
 use proto::invoke::{escape, target};
-use route::{Route, is_about_health, is_preflight, route};
+use route::{Route, is_about_health, is_preflight, refused, route};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -81,7 +83,7 @@ async fn next_head(shard: &Shard, connection: &mut Connection) -> bool {
 /// One request and its one answer.
 async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) -> After {
     let view = shard.view();
-    let Connection { source, to, head, ends, .. } = connection;
+    let Connection { source, to, head, ends, client, .. } = connection;
     let is_stream = source.stream().is_some();
     let mut answer = Sink::new(to);
     let mut slots = Slots::new();
@@ -96,12 +98,10 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
             return refuse(answer, &error).await;
         }
     };
-    let Ok(path) = target::split(request.target) else {
-        return refuse(answer, &HeadError::Malformed("malformed request target")).await;
+    let path = match path_of(&request) {
+        Ok(path) => path,
+        Err(error) => return refuse(answer, &error).await,
     };
-    if path.raw.contains('%') && escape::decode(path.raw, false).is_err() {
-        return refuse(answer, &HeadError::Malformed("invalid percent-encoding in the request target")).await;
-    }
     answer.speaks(request.version);
     let upgrade = match !is_stream && h2c::is_served(shard, scope) {
         true => h2c::wanted(&request, view.snapshot.limits.max_body),
@@ -117,12 +117,18 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
     let keep = Cell::new(request.keeps_alive() && !is_stream && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
-    let route = match (served, upgrade) {
-        (_, Wanted::Broken) => Route::Answer(Own::empty(500)),
-        (true, _) => route(shard, &view, &request, &path, scope),
-        (false, _) => Route::Answer(uninformed()),
+    let refused = match served && upgrade != Wanted::Broken {
+        true => refused(&view, &request, &path, scope),
+        false => Some(if upgrade == Wanted::Broken { Own::empty(500) } else { uninformed() }),
     };
-    let lines = cors_lines(&view, &request, scope);
+    let goes_on = refused.is_none() && scope == Scope::Api;
+    let entry = if goes_on { pipeline::enter(shard, &view, &path, *client) } else { None };
+    let path = entry.as_ref().and_then(|entry| entry.path()).unwrap_or(path);
+    let route = match refused.or_else(|| entry.as_ref()?.refusal()) {
+        Some(own) => Route::Answer(own),
+        None => route(shard, &view, &request, &path, scope),
+    };
+    let lines = lines(&view, &request, scope, entry.as_deref());
     let own = match route {
         Route::Answer(own) => own,
         Route::Ask(ask) => {
@@ -183,13 +189,32 @@ impl<'t> Told<'t> {
     }
 }
 
-/// What every answer tells scripts of other origins; a preflight's answer says it itself.
-fn cors_lines<'r>(view: &View, request: &Request<'_, 'r>, scope: Scope) -> Lines<'r> {
-    let origins = &view.snapshot.api.origins;
-    if scope != Scope::Api || !origins.is_on() || is_preflight(request) {
-        return Lines::new();
+/// Where a request goes, as it says.
+fn path_of<'r>(request: &Request<'_, 'r>) -> Result<Path<'r>, HeadError> {
+    let path = target::split(request.target);
+    let path = path.map_err(|_| HeadError::Malformed("malformed request target"))?;
+    if path.raw.contains('%') && escape::decode(path.raw, false).is_err() {
+        return Err(HeadError::Malformed("invalid percent-encoding in the request target"));
     }
-    origins.lines(request.headers.named("origin").next(), request.method)
+    Ok(path)
+}
+
+/// What every answer tells, about limits and to scripts of other origins; a preflight's answer says it itself.
+fn lines<'r>(
+    view: &View,
+    request: &Request<'_, 'r>,
+    scope: Scope,
+    entry: Option<&'r pipeline::Entry>,
+) -> Lines<'r> {
+    let origins = &view.snapshot.api.origins;
+    let mut lines = match scope == Scope::Api && origins.is_on() && !is_preflight(request) {
+        true => origins.lines(request.headers.named("origin").next(), request.method),
+        false => Lines::new(),
+    };
+    if let Some(entry) = entry {
+        entry.tell(&mut lines);
+    }
+    lines
 }
 
 /// A head that is not served: its answer, and the end of the connection.

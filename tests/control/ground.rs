@@ -60,6 +60,7 @@ pub(crate) fn settings(scratch: &Scratch, app_id: &str) -> Settings {
         sampling_rate: 1.0,
         begins_traces: false,
         api: ApiLists::default(),
+        pipelines: control::settings::Pipelines::default(),
         allowed_origins: String::new(),
         metrics: None,
         api_logging: ApiLogging::default(),

@@ -44,14 +44,18 @@ impl<'a> Reader<'a> {
 
     /// The same, with an offset in the file itself.
     pub(super) fn note_in_file(&mut self, offset: usize, gravity: Gravity, message: impl Into<String>) {
+        let problem = self.located(offset, gravity, message.into());
+        self.problems.push(problem);
+    }
+
+    /// A finding about what stands at `offset` that is not noted, or not yet.
+    pub(super) fn problem(&self, offset: usize, gravity: Gravity, message: String) -> Problem {
+        self.located(self.expanded.origin(offset), gravity, message)
+    }
+
+    fn located(&self, offset: usize, gravity: Gravity, message: String) -> Problem {
         let (line, column) = place(self.original, offset);
-        self.problems.push(Problem {
-            file: self.file.to_owned(),
-            line,
-            column,
-            message: message.into(),
-            gravity,
-        });
+        Problem { file: self.file.to_owned(), line, column, message, gravity }
     }
 
     /// A mistake about a value: the weight that wrong values have here.

@@ -4,7 +4,7 @@
 use super::reader::{Fields, Reader};
 use super::secrets::{self, Secrets};
 use super::tree::{Node, Value};
-use super::{Gravity, endpoints};
+use super::{Gravity, endpoints, middleware};
 use crate::cli::values::GoDuration;
 use proto::snapshot::HttpEndpoints;
 use std::sync::Arc;
@@ -18,6 +18,13 @@ pub(super) struct Whose<'a> {
     /// The own namespace; empty where resources of all namespaces count.
     pub(super) namespace: &'a str,
     pub(super) secrets: &'a Secrets<'a>,
+}
+
+/// What is used of the resources.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) endpoints: HttpEndpoints,
+    pub(super) middleware: middleware::Components,
 }
 
 /// The first look at a document: what others refer to.
@@ -36,7 +43,7 @@ pub(super) fn read_store(
 }
 
 /// Judges one document of a resource file, and takes over what is used of it.
-pub(super) fn read(document: &Node, whose: &Whose<'_>, into: &mut HttpEndpoints, reader: &mut Reader<'_>) {
+pub(super) fn read(document: &Node, whose: &Whose<'_>, into: &mut Taken, reader: &mut Reader<'_>) {
     let Some(fields) = reader.fields(document, "the document") else { return };
     let mut fields = fields.in_any_case();
     let Some(kind) = fields.take("kind") else {
@@ -65,15 +72,41 @@ pub(super) fn read(document: &Node, whose: &Whose<'_>, into: &mut HttpEndpoints,
             };
             known(document, fields, judge, reader);
             if let Some(endpoint) = endpoint.filter(|_| in_scope) {
-                add(document, name, endpoint, into, reader);
+                add(document, name, endpoint, &mut into.endpoints, reader);
             }
         }
-        "Component" if secrets::is_store(&mut fields, reader) => {}
-        _ if in_scope => {
-            let message = format!("{kind} {name:?} belongs to another building block and is not used");
-            reader.note(document.offset, Gravity::Note, message);
-        }
+        "Component" if in_scope => component(document, &mut fields, name, into, reader),
+        _ if in_scope => unused(document, &kind, &name, reader),
         _ => {}
+    }
+}
+
+fn unused(document: &Node, kind: &str, name: &str, reader: &mut Reader<'_>) {
+    let message = format!("{kind} {name:?} belongs to another building block and is not used");
+    reader.note(document.offset, Gravity::Note, message);
+}
+
+fn component(
+    document: &Node,
+    fields: &mut Fields<'_>,
+    name: String,
+    into: &mut Taken,
+    reader: &mut Reader<'_>,
+) {
+    let spec = fields.take("spec");
+    let kind = middleware::kind_of(spec, reader);
+    match spec {
+        _ if secrets::is_store(&kind) => {}
+        Some(spec) if middleware::is_built(&kind) => {
+            let read = middleware::read(spec, &kind, reader);
+            if into.middleware.contains_key(&(name.clone(), kind.clone())) {
+                reader.mistake(document, format!("duplicate definition of component {name:?}"));
+                into.middleware.insert((name, kind), Err(())); // which one is meant cannot be told
+            } else {
+                into.middleware.insert((name, kind), read);
+            }
+        }
+        _ => unused(document, "Component", &name, reader),
     }
 }
 

@@ -25,11 +25,9 @@ pub(super) type Found = (String, Store);
 
 const STORES: [&str; 2] = ["secretstores.local.env", "secretstores.local.file"];
 
-/// Whether the component is a store that [`read`] takes.
-pub(super) fn is_store(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> bool {
-    let spec = fields.take("spec").and_then(|node| reader.fields(node, "spec"));
-    let kind = spec.and_then(|spec| spec.in_any_case().take("type"));
-    kind.and_then(|node| reader.text(node, "spec.type")).is_some_and(|kind| STORES.contains(&kind.as_str()))
+/// Whether a component of this type is a store that [`read`] takes.
+pub(super) fn is_store(kind: &str) -> bool {
+    STORES.contains(&kind)
 }
 
 /// The store of a component, if it is one of those there are.

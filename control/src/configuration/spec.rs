@@ -10,14 +10,6 @@ use proto::api::rules::Rule;
 
 /// `spec.tracing.samplingRate` when it is absent or no number.
 const DEFAULT_SAMPLING_RATE: f64 = 1e-4;
-/// Middleware whose absence lets nothing in that it would have kept out.
-const HARMLESS_MIDDLEWARE: [&str; 4] = [
-    "middleware.http.uppercase",
-    "middleware.http.routeralias",
-    "middleware.http.ratelimit",
-    "middleware.http.sentinel",
-];
-
 /// Reads one Configuration document over what earlier files said.
 pub(super) fn read(
     document: &Node,
@@ -70,7 +62,7 @@ fn sections(spec: &Node, into: &mut Configuration, access: &mut AccessControl, r
     }
     for name in ["httpPipeline", "appHttpPipeline"] {
         if let Some(node) = fields.take(name) {
-            pipeline(node, name, reader);
+            reader.protecting(|reader| into.listed.read(node, name, reader));
         }
     }
     if let Some(node) = fields.take("api") {
@@ -195,33 +187,6 @@ fn logging(node: &Node, into: &mut Configuration, reader: &mut Reader<'_>) {
         }
     }
     fields.finish(reader);
-}
-
-/// Middleware is not built. Leaving out what may authenticate calls would weaken access control.
-fn pipeline(node: &Node, name: &str, reader: &mut Reader<'_>) {
-    let context = format!("spec.{name}");
-    let Some(mut fields) = reader.fields(node, &context) else { return };
-    let handlers = fields.take("handlers");
-    fields.finish(reader);
-    let Some(handlers) = handlers else { return };
-    for handler in reader.items(handlers, &format!("{context}.handlers")) {
-        let Some(mut fields) = reader.fields(handler, &format!("{context}.handlers[]")) else { continue };
-        let kind = fields.take("type").and_then(|node| reader.text(node, "type")).unwrap_or_default();
-        fields.accept(&["name", "version", "selector"]);
-        fields.finish(reader);
-        let harmless = HARMLESS_MIDDLEWARE.contains(&kind.as_str());
-        let gravity = if harmless { Gravity::Mistake } else { Gravity::Fatal };
-        let why = if harmless {
-            "calls would pass without it"
-        } else {
-            "calls that it may refuse would pass without it, so this sidecar does not start"
-        };
-        reader.note(
-            handler.offset,
-            gravity,
-            format!("{context}: middleware {kind:?} is not built yet; {why}"),
-        );
-    }
 }
 
 /// Lists of allowed and denied APIs. Whatever is unclear in them stops the start: it might have denied something.

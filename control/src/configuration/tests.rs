@@ -96,6 +96,7 @@ fn a_configuration_says_what_this_build_uses_of_it() {
             denied: vec![ApiRule { name: "state".into(), version: "v1".into() }],
         },
         begins_traces: true,
+        ..Configuration::default()
     };
     assert_eq!(findings.configuration, expected);
 }
@@ -178,6 +179,8 @@ fn access_control_that_this_build_cannot_enforce_stops_the_start_in_both_modes()
         "spec:\n  api:\n    denied:\n      - {name: invoke, protocol: http}\n",
         "spec:\n  api:\n    denied:\n      - {name: invoke, version: v1, protocol: htp}\n",
         "spec:\n  httpPipeline:\n    handlers:\n      - {name: a, type: middleware.http.bearer}\n",
+        "spec:\n  httpPipeline:\n    handlers:\n      - {name: a, type: middleware.http.routerchecker}\n",
+        "spec:\n  httpPipeline:\n    handler:\n      - {name: a, type: middleware.http.routerchecker}\n",
         "spec: {}\n---\nspec:\n  accessControl: {defaultAction: deny}\n",
     ] {
         let findings = read_text("access", text, Strictness::Lenient);

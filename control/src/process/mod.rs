@@ -121,11 +121,13 @@ async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result
     let obtained = own_identity::obtain(&settings, Arc::clone(&voice)).await;
     let renewer = obtained.map_err(Refused::Configuration)?;
     let standing = renewer.as_ref().map(Renewer::standing);
+    let pipelines = settings.pipelines.built().map_err(Refused::Configuration)?;
     let house = Arc::new(House::new(settings, runtime, supervised, voice, standing.clone()));
     if let (Some(renewer), Some(standing)) = (renewer, standing) {
         tokio::spawn(renewer.run());
         tokio::spawn(own_identity::publish(Arc::clone(&house), standing));
     }
+    house.picture.change(|next| next.pipelines = Arc::new(pipelines));
     tokio::spawn(Arc::clone(&house.names).refresh());
     Ok(house)
 }

@@ -91,6 +91,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         sampling_rate: 1.0,
         begins_traces: false,
         api: ApiLists::default(),
+        pipelines: crate::settings::Pipelines::default(),
         allowed_origins: String::new(),
         metrics: None,
         api_logging: ApiLogging::default(),

@@ -163,6 +163,7 @@ pub fn decide(arguments: &SuperviseArgs, environment: &Environment) -> Result<Pl
         sampling_rate: configured.sampling_rate,
         begins_traces: configured.begins_traces,
         api: configured.api,
+        pipelines: configured.pipelines,
         allowed_origins: flags.allowed_origins.clone(),
         metrics: metrics(arguments, &ports, configured.metrics_enabled),
         api_logging: ApiLogging {

@@ -16,6 +16,7 @@ use proto::http1::head::{Head, Limits, Request, Slots};
 use proto::http1::names::Known;
 use proto::http1::refusal::HeadError;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,9 +74,10 @@ fn settings(request: &Request<'_, '_>) -> Option<Vec<u8>> {
 /// Serves a client that began with HTTP/2's preface.
 pub(super) async fn serve(shard: Rc<Shard>, connection: Connection, scope: Scope) {
     let max_head = shard.view().snapshot.limits.max_head;
+    let client = connection.client;
     let Some((reader, writer, rest)) = connection.into_socket() else { return };
     let first = [PREFACE, &rest].concat();
-    run(shard, Server::new(reader, writer, first, max_head), scope).await;
+    run(shard, Server::new(reader, writer, first, max_head), scope, client).await;
 }
 
 /// Grants the upgrade that the request at hand asks for: its answer is the first of the new connection.
@@ -85,12 +87,13 @@ pub(super) async fn upgrade(shard: Rc<Shard>, mut connection: Connection, scope:
     let head = std::mem::take(&mut connection.head);
     let Some((payload, body)) = received else { return connection.end(After::Abort).await };
     let Ok(settled) = Server::settings(max_head, &payload) else { return connection.end(After::Abort).await };
+    let client = connection.client;
     let Some((reader, mut writer, first)) = connection.into_socket() else { return };
     let _ = writer.send(SWITCHING).await; // a client that left is seen at once
     let (server, halves) = Server::upgraded(settled, reader, writer, first);
-    let exchange = Connection::of_stream(halves, head, body);
+    let exchange = Connection::of_stream(halves, head, body, client);
     rt::spawn(Survive::new(whole(shard.clone(), exchange, scope)));
-    run(shard, server, scope).await;
+    run(shard, server, scope, client).await;
 }
 
 /// The settings of the request at hand, and its whole body.
@@ -109,12 +112,12 @@ async fn receive(connection: &mut Connection, max_head: usize) -> Option<(Vec<u8
     Some((settings(&request)?, all))
 }
 
-async fn run(shard: Rc<Shard>, server: Server, scope: Scope) {
+async fn run(shard: Rc<Shard>, server: Server, scope: Scope, client: Option<IpAddr>) {
     let handle = server.handle();
     let mut told = false;
     let mut drained = pin!(shard.drained());
     let new = |halves| {
-        rt::spawn(Survive::new(stream(shard.clone(), halves, scope)));
+        rt::spawn(Survive::new(stream(shard.clone(), halves, scope, client)));
     };
     let limit = |limit| shard.reached(limit, "a client was refused");
     let mut serving = pin!(server.run(new, limit));
@@ -133,10 +136,15 @@ async fn run(shard: Rc<Shard>, server: Server, scope: Scope) {
 }
 
 /// One request of a client, and its answer.
-async fn stream(shard: Rc<Shard>, halves: (http2::Receiver, http2::Sender), scope: Scope) {
+async fn stream(
+    shard: Rc<Shard>,
+    halves: (http2::Receiver, http2::Sender),
+    scope: Scope,
+    client: Option<IpAddr>,
+) {
     let mut head = Vec::new();
     let written = halves.0.request(&mut head);
-    let mut connection = Connection::of_stream(halves, head, Vec::new());
+    let mut connection = Connection::of_stream(halves, head, Vec::new(), client);
     match written {
         Ok(()) => whole(shard, connection, scope).await,
         Err(why) => {

@@ -23,6 +23,34 @@ pub(super) enum Route<'r> {
     Ask(Ask<'r>),
 }
 
+/// What is answered before anything looks at what is called.
+pub(super) fn refused<'r>(
+    view: &View,
+    request: &Request<'_, 'r>,
+    path: &Path<'r>,
+    scope: Scope,
+) -> Option<Own<'r>> {
+    if request.expects_the_unknown() {
+        return Some(Own { closes: true, unlogged: true, ..Own::empty(417) });
+    }
+    if request.method == "OPTIONS" && path.raw == "*" {
+        return Some(Own { unlogged: true, ..Own::empty(200) });
+    }
+    if let Some(refused) = bad_baggage(view, request) {
+        return Some(Own { unlogged: true, ..refused });
+    }
+    if scope == Scope::Api {
+        if let Some(answer) = preflight(view, request) {
+            return Some(Own { traced: true, unlogged: true, ..answer });
+        }
+        if !is_exempt(request.method, path.raw) && !has_token(view, request) {
+            let own = Own::text(401, "invalid api token\n");
+            return Some(Own { traced: true, unlogged: true, ..own });
+        }
+    }
+    None
+}
+
 /// Decides about a request.
 pub(super) fn route<'r>(
     shard: &Shard,
@@ -31,24 +59,6 @@ pub(super) fn route<'r>(
     path: &Path<'r>,
     scope: Scope,
 ) -> Route<'r> {
-    if request.expects_the_unknown() {
-        return Route::Answer(Own { closes: true, unlogged: true, ..Own::empty(417) });
-    }
-    if request.method == "OPTIONS" && path.raw == "*" {
-        return Route::Answer(Own { unlogged: true, ..Own::empty(200) });
-    }
-    if let Some(refused) = bad_baggage(view, request) {
-        return Route::Answer(Own { unlogged: true, ..refused });
-    }
-    if scope == Scope::Api {
-        if let Some(answer) = preflight(view, request) {
-            return Route::Answer(Own { traced: true, unlogged: true, ..answer });
-        }
-        if !is_exempt(request.method, path.raw) && !has_token(view, request) {
-            let own = Own::text(401, "invalid api token\n");
-            return Route::Answer(Own { traced: true, unlogged: true, ..own });
-        }
-    }
     match by_path(shard, view, request, path, scope) {
         Route::Answer(own) => Route::Answer(Own { traced: true, ..own }),
         other => other,

@@ -5,11 +5,12 @@ use super::sink::Sink;
 use super::source::{Deadlines, NoBody, NoHead, Source};
 use super::wire::To;
 use crate::http2;
-use crate::rt::{self, Reader, Segment, SendError, Stream, Tick, Writer};
+use crate::rt::{self, Address, Reader, Segment, SendError, Stream, Tick, Writer};
 use proto::http1::framing::{Framing, Incoming};
 use proto::http1::head::{Request, SLACK};
 use proto::http2::Code;
 use std::fmt;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) head: Vec<u8>,
     /// Both ends, for clients on loopback.
     pub(crate) ends: Option<Ends>,
+    /// The client's address; `None` on a Unix domain socket.
+    pub(crate) client: Option<IpAddr>,
     served: bool,
 }
 
@@ -54,10 +57,12 @@ pub(crate) enum After {
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
-        let ends = Ends::of(stream.peer(), stream.local());
+        let peer = stream.peer();
+        let client = peer.as_ref().and_then(Address::ip);
+        let ends = Ends::of(peer, stream.local());
         let (reader, writer) = stream.split();
         let to = To::Socket(writer);
-        Connection { source: Source::new(reader), to, head: Vec::new(), ends, served: false }
+        Connection { source: Source::new(reader), to, head: Vec::new(), ends, client, served: false }
     }
 
     /// One stream of a client that speaks HTTP/2, with the head of its request and what is there of its body. It
@@ -66,9 +71,10 @@ impl Connection {
         (receiver, sender): (http2::Receiver, http2::Sender),
         head: Vec<u8>,
         first: Vec<u8>,
+        client: Option<IpAddr>,
     ) -> Connection {
         let source = Source::of_stream(receiver, first);
-        Connection { source, to: To::Stream(sender), head, ends: None, served: true }
+        Connection { source, to: To::Stream(sender), head, ends: None, client, served: true }
     }
 
     /// Whether the client began with HTTP/2's preface: it has prior knowledge.

@@ -2,6 +2,7 @@
 
 use super::hop::{Hop, status_of};
 use super::inbound_app::{Served, serve};
+use super::pipeline;
 use super::respond;
 use super::steps::{Step, Steps};
 use super::to_app::AppRequest;
@@ -185,6 +186,14 @@ impl Incoming<'_> {
         let permit = self.authorize(&method, verb)?;
         self.shard.metrics.received(record.peer_app);
         self.steps.done(Step::Allowed, record.peer_app);
+        let entry = pipeline::enter(self.shard, &self.view, record.peer_app, &method, invoke.query);
+        if let Some(refused) = &entry.refused {
+            (record.status, record.bytes_out) = refused.send(hop, self.shape).await?;
+            return Ok(());
+        }
+        let (method, mut invoke) = (entry.method, *invoke);
+        invoke.query = &entry.query;
+        let invoke = &invoke;
         let forwarding = app::forward(&app, permit).await?;
         let ended = self.has_ended(hop, invoke).await?;
         // a streamed body without a declared length stays one, as the client sent it

@@ -9,6 +9,7 @@ pub(crate) mod inbound;
 mod inbound_app;
 pub(crate) mod outbound;
 mod own;
+mod pipeline;
 mod relay;
 mod replay;
 mod respond;

@@ -4,7 +4,7 @@ use super::attempt::{self, Failed};
 use super::replay::Replay;
 use super::respond::{self, Trace, asked, date};
 use super::steps::{Step, Steps};
-use super::{external, own};
+use super::{external, own, pipeline};
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::Record;
@@ -99,8 +99,16 @@ async fn story<'p>(
         }
     };
     let target = client.target(&address.id, app);
-    let mut out = Outgoing::new(client, target, &method, address.query, address.form);
-    let told = match Permit::for_own_app(&client.view.snapshot.workload, &out.target.app) {
+    let permit = Permit::for_own_app(&client.view.snapshot.workload, &target.app);
+    let entry = match &permit {
+        Some(_) => client.enter(&method, address.query),
+        None => pipeline::Entry::unchanged(&method, address.query),
+    };
+    if let Some(refused) = &entry.refused {
+        return client.refuse(refused, body, answer, record).await;
+    }
+    let mut out = Outgoing::new(client, target, &entry.method, &entry.query, address.form);
+    let told = match permit {
         Some(permit) => own::call(&out, permit, body, answer).await,
         None => remote(&mut out, body, answer, record).await,
     };
@@ -246,6 +254,30 @@ impl Client<'_> {
             app_id: app_id.into(),
             namespace: namespace.unwrap_or(own).into(),
         })
+    }
+
+    /// A call of the own app passes the pipeline here: there is no hop on which it would.
+    fn enter<'m>(&self, method: &'m str, query: &'m str) -> pipeline::Entry<'m> {
+        let own = &self.view.snapshot.workload.app_id;
+        pipeline::enter(self.shard, &self.view, own, method, query)
+    }
+
+    async fn refuse(
+        &self,
+        refused: &pipeline::Refused,
+        body: &mut Body<'_>,
+        answer: &mut Sink<'_>,
+        record: &mut Record<'_>,
+    ) -> Result<(), Failure> {
+        body.discard_at_hand().await;
+        self.keep.set(self.keep.get() && !body.is_left_unread());
+        let date = date();
+        refused.tell(|told| {
+            respond::reply(answer, &self.asked(&date), told);
+            record.status = told.status;
+        });
+        let _ = answer.flush().await; // a client that left is seen at its next request
+        Ok(())
     }
 
     pub(super) fn asked<'a>(&'a self, date: &'a [u8; 29]) -> Asked<'a> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -13,6 +13,16 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A Unix domain socket in the file system; at most 107 bytes.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// The IP address; `None` for a Unix domain socket.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Tcp(address) => Some(address.ip().to_canonical()),
+            Address::Unix(_) => None,
+        }
+    }
 }
 
 impl From<SocketAddr> for Address {

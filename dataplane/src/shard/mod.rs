@@ -3,6 +3,7 @@
 
 mod ending;
 mod extended;
+pub(crate) mod limiter;
 mod reached;
 pub(crate) mod signal;
 pub(crate) mod survive;
@@ -35,6 +36,7 @@ use target::{Target, Targets};
 pub use ending::Ending;
 pub(crate) use ending::Wish;
 pub use extended::{Extended, MOST_EXTENDED};
+pub use limiter::Limiter;
 
 /// How long a call waits for a name that control has not answered yet.
 pub(crate) const NAME_TIME: Duration = Duration::from_secs(10);
@@ -58,6 +60,8 @@ pub struct Common {
     pub connections: AtomicUsize,
     /// What clients attached by `PUT /v1.0/metadata/{key}`.
     pub extended: Extended,
+    /// The buckets of rate limits.
+    pub limiter: Limiter,
     /// Who is told that the process is to end.
     pub ending: Ending,
     /// Local clients are not served HTTP/2 (`DAPR_HTTP_DISABLE_H2C`).

@@ -146,6 +146,10 @@ pub struct Snapshot {
     /// Servers outside the mesh that are called by name. Absent in a full picture: none; absent in a delta: unchanged.
     #[prost(message, optional, tag = "14")]
     pub http_endpoints: ::core::option::Option<HttpEndpoints>,
+    /// What requests pass on their way. Absent in a full picture: nothing; absent in a delta: unchanged. A picture that has
+    /// any requires "pipelines".
+    #[prost(message, optional, tag = "15")]
+    pub pipelines: ::core::option::Option<Pipelines>,
 }
 /// Who this sidecar speaks for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -412,6 +416,70 @@ pub struct Header {
     /// Without line ends and control characters.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
+}
+/// What requests pass on their way, the first handler first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pipelines {
+    /// Requests of local clients, before they are routed.
+    #[prost(message, repeated, tag = "1")]
+    pub api: ::prost::alloc::vec::Vec<Middleware>,
+    /// Requests on their way to the local app.
+    #[prost(message, repeated, tag = "2")]
+    pub app: ::prost::alloc::vec::Vec<Middleware>,
+}
+/// One handler of a pipeline.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Middleware {
+    /// Exactly one is set; none is a kind that this schema does not know, and is refused.
+    #[prost(oneof = "middleware::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<middleware::Kind>,
+}
+/// Nested message and enum types in `Middleware`.
+pub mod middleware {
+    /// Exactly one is set; none is a kind that this schema does not know, and is refused.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// Puts another path in the place of one that it knows.
+        #[prost(message, tag = "1")]
+        RouterAlias(super::RouterAlias),
+        /// Refuses paths with 400.
+        #[prost(message, tag = "2")]
+        RouterChecker(super::RouterChecker),
+        /// Refuses what comes too often with 429.
+        #[prost(message, tag = "3")]
+        RateLimit(super::RateLimit),
+    }
+}
+/// Puts another path in the place of one that it knows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouterAlias {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub routes: ::prost::alloc::vec::Vec<Alias>,
+}
+/// A path that stands for another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Alias {
+    /// With a leading slash; {name} stands for a segment, {name:PATTERN} for what the pattern matches.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// With a leading slash, without ?, # and %.
+    #[prost(string, tag = "2")]
+    pub target: ::prost::alloc::string::String,
+}
+/// Refuses paths.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RouterChecker {
+    /// A regular expression; paths with their query that it finds nothing in are refused.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+}
+/// Refuses what comes too often.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    /// For one client and path, each second; more than 0.
+    #[prost(double, tag = "1")]
+    pub max_per_second: f64,
 }
 /// One entry of the resolution table.
 #[derive(Clone, PartialEq, ::prost::Message)]

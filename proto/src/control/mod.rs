@@ -16,7 +16,7 @@ use core::fmt;
 pub const PROTOCOL: u32 = 1;
 
 /// What this build's data plane understands of `Snapshot.requires`.
-pub const CAPABILITIES: &[&str] = &["delta", "parts"];
+pub const CAPABILITIES: &[&str] = &["delta", "parts", "pipelines"];
 
 // Written by hand: these messages carry secrets, and a secret is never printed.
 

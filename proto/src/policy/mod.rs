@@ -2,5 +2,6 @@
 
 pub mod acl;
 pub mod health;
+pub mod pipeline;
 pub mod redirect;
 pub mod retry;

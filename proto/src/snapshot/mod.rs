@@ -12,6 +12,7 @@ pub use routes::{Changes, Routes};
 use crate::api::cors::Origins;
 use crate::api::rules::Rules;
 use crate::policy::acl::Acl;
+use crate::policy::pipeline::Pipelines;
 use crate::spiffe::SpiffeId;
 use crate::trace::sampler::Sampler;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub acl: Arc<Acl>,
     /// Servers outside the mesh that are called by name.
     pub http_endpoints: Arc<HttpEndpoints>,
+    /// What requests pass on their way.
+    pub pipelines: Arc<Pipelines>,
     /// The resolution table.
     pub routes: Routes,
 }

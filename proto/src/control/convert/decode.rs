@@ -1,6 +1,6 @@
 //! Messages into types. A message is taken as a whole or not at all, and then every reason is listed.
 
-use super::external;
+use super::{external, pipelines};
 use crate::api::cors::Origins;
 use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
@@ -97,7 +97,8 @@ pub fn apply_part(
         && message.limits.is_none()
         && message.identity.is_none()
         && message.access_control.is_none()
-        && message.http_endpoints.is_none();
+        && message.http_endpoints.is_none()
+        && message.pipelines.is_none();
     reasons.expect(routes_only, "a further part holds more than routes");
     routes(&mut next, before, message, &mut reasons);
     if !message.more {
@@ -126,6 +127,7 @@ fn bare(before: &Snapshot) -> Snapshot {
     keep(&mut bare.api, &before.api);
     keep(&mut bare.acl, &before.acl);
     keep(&mut bare.http_endpoints, &before.http_endpoints);
+    keep(&mut bare.pipelines, &before.pipelines);
     bare
 }
 
@@ -170,6 +172,9 @@ fn parts(next: &mut Snapshot, before: &Snapshot, message: &wire::Snapshot, reaso
     }
     if let Some(endpoints) = &message.http_endpoints {
         next.http_endpoints = share(external::decode(endpoints, reasons), &before.http_endpoints);
+    }
+    if let Some(message) = &message.pipelines {
+        next.pipelines = share(pipelines::decode(message, reasons), &before.pipelines);
     }
 }
 

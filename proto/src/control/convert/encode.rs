@@ -1,6 +1,6 @@
 //! Types into messages.
 
-use super::external;
+use super::{external, pipelines};
 use crate::api::rules::Rule;
 use crate::control as wire;
 use crate::policy::acl::Acl;
@@ -17,7 +17,7 @@ pub fn full(picture: &Snapshot) -> wire::Snapshot {
         protocol: wire::PROTOCOL,
         version: picture.version,
         base: 0,
-        requires: Vec::new(),
+        requires: pipelines::required(Some(&picture.pipelines)),
         workload: Some(workload(&picture.workload)),
         app: Some(app(picture.app.as_deref())),
         api: Some(api(&picture.api)),
@@ -25,6 +25,7 @@ pub fn full(picture: &Snapshot) -> wire::Snapshot {
         identity: Some(identity(picture.identity.as_deref())),
         access_control: Some(access_control(&picture.acl)),
         http_endpoints: Some(external::encode(&picture.http_endpoints)),
+        pipelines: Some(pipelines::encode(&picture.pipelines)),
         routes: picture.routes.iter().map(|(app, route)| encode_route(app, route)).collect(),
         removed_routes: Vec::new(),
         more: false,
@@ -38,7 +39,7 @@ pub fn delta(before: &Snapshot, after: &Snapshot) -> wire::Snapshot {
         protocol: wire::PROTOCOL,
         version: after.version,
         base: before.version,
-        requires: Vec::new(),
+        requires: pipelines::required(changed(&before.pipelines, &after.pipelines)),
         workload: changed(&before.workload, &after.workload).map(workload),
         app: changed_option(before.app.as_ref(), after.app.as_ref()).then(|| app(after.app.as_deref())),
         api: changed(&before.api, &after.api).map(api),
@@ -47,6 +48,7 @@ pub fn delta(before: &Snapshot, after: &Snapshot) -> wire::Snapshot {
             .then(|| identity(after.identity.as_deref())),
         access_control: changed(&before.acl, &after.acl).map(access_control),
         http_endpoints: changed(&before.http_endpoints, &after.http_endpoints).map(external::encode),
+        pipelines: changed(&before.pipelines, &after.pipelines).map(pipelines::encode),
         routes: routes.set.iter().map(|(app, route)| encode_route(app, route)).collect(),
         removed_routes: routes.removed.iter().map(encode_app_ref).collect(),
         more: false,

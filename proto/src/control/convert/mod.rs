@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod external;
+mod pipelines;
 
 pub use decode::{MAX_ENDPOINTS, MAX_ROUTES, Reasons, app_ref, apply, apply_part, parse_address, route};
 pub use encode::{access_control, delta, encode_app_ref, encode_route, full};

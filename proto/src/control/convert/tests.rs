@@ -2,6 +2,7 @@ use super::*;
 use crate::api::cors::Origins;
 use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
+use crate::policy::pipeline::{Middleware, Pipeline, Pipelines};
 use crate::snapshot::*;
 use crate::spiffe::SpiffeId;
 use crate::trace::sampler::Sampler;
@@ -78,8 +79,35 @@ pub(crate) fn picture() -> Snapshot {
         })),
         acl: Arc::default(),
         http_endpoints: Arc::new([("bank".to_owned(), Arc::new(endpoint()))].into()),
+        pipelines: Arc::new(pipelines()),
         routes: [(app("a"), found(1)), (app("b"), Arc::new(Route::NotFound { tried }))].into_iter().collect(),
     }
+}
+
+fn pipelines() -> Pipelines {
+    let routes = vec![("/a/{b}".to_owned(), "/c".to_owned())];
+    let api = vec![Middleware::RouterAlias { routes }, Middleware::RateLimit { max_per_second: 0.5 }];
+    let app = vec![Middleware::RouterChecker { rule: "^/a".into() }];
+    Pipelines { api: Pipeline::new(api).unwrap(), app: Pipeline::new(app).unwrap() }
+}
+
+#[test]
+fn pipelines_are_understood_or_refused() {
+    assert_eq!(full(&picture()).requires, ["pipelines"]);
+    let before = Snapshot { pipelines: Arc::default(), ..picture() };
+    assert!(full(&before).requires.is_empty());
+    let message = delta(&before, &Snapshot { version: 4, ..picture() });
+    assert_eq!(
+        (message.requires.clone(), apply(&before, &message).unwrap().pipelines),
+        (vec!["pipelines".into()], picture().pipelines)
+    );
+    let checker = wire::middleware::Kind::RouterChecker(wire::RouterChecker { rule: "(".into() });
+    let app = vec![wire::Middleware { kind: None }, wire::Middleware { kind: Some(checker) }];
+    let message =
+        wire::Snapshot { pipelines: Some(wire::Pipelines { api: vec![], app }), ..full(&picture()) };
+    let reasons = refused(&message);
+    assert_eq!(reasons[0], "pipelines: app: an unknown middleware");
+    assert!(reasons[1].starts_with("pipelines: app: rule \"(\": "), "{reasons:?}");
 }
 
 fn refused(message: &wire::Snapshot) -> Vec<String> {
