@@ -115,6 +115,15 @@ fn a_rule_of_the_app_keeps_calls_from_both_sides_out() {
             assert_eq!((got.status, got.text().as_str()), (400, "invalid router"), "{target}");
         }
     }
+    for member in [&house.caller, &house.callee] {
+        let large = vec![b'x'; 2 << 20];
+        let got = client::request(member.http, "POST", "/v1.0/invoke/callee/method/shut", &[], &large);
+        assert_eq!(
+            (got.status, got.text().as_str()),
+            (400, "invalid router"),
+            "with a body that nobody reads"
+        );
+    }
     assert_eq!(client::get(house.callee.http, "/v1.0/healthz").status, 204, "it is not asked about the API");
     assert_eq!(house.saw(), ["/open"]);
 }
