@@ -16,7 +16,8 @@ pub struct MeshLimits {
     pub max_message: usize,
     /// Connections to one peer and identity. Default 8.
     pub connections: usize,
-    /// Calls at once on one connection to a peer that allows more. Default 2048, as daprd.
+    /// Calls at once on one connection to a peer that allows more. Default 1000, for which its window
+    /// suffices ([`Limits::connection_window`]).
     pub calls: usize,
     /// Calls that wait for a connection to one peer; more fail at once. Default 4096.
     pub waiting: usize,
@@ -43,7 +44,7 @@ impl Default for MeshLimits {
             http2: Limits::default(),
             max_message: (4 << 20) + (64 << 10),
             connections: 8,
-            calls: 2048,
+            calls: 1000,
             waiting: 4096,
             dial: Duration::from_secs(10),
             close: Duration::from_secs(1),

@@ -3,7 +3,9 @@
 use super::common::*;
 use super::pki;
 use dataplane::mesh::{CallError, Mesh, MeshLimits, Next, PeerKey};
-use dataplane::rt;
+use dataplane::rt::{self, Tick};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 #[test]
@@ -128,6 +130,44 @@ fn a_writer_waits_for_a_reader_that_takes_nothing() {
         assert_eq!(blocked, CallError::Deadline);
         assert!(written > 64_000);
     });
+}
+
+/// Their windows are together several times what a connection usually has.
+#[test]
+fn hundreds_of_answers_that_nobody_takes_leave_another_call_its_megabyte() {
+    const STALLED: usize = 300;
+    /// The window of a stream, and what its writer may keep unsent but for a little.
+    const EACH: usize = (128 << 10) + (62 << 10);
+    on_both(|| async {
+        let written = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&written);
+        let callee = Callee::with(MeshLimits::default(), None, move |call| {
+            match call.path() {
+                "/endless" => rt::spawn(endless(call, Rc::clone(&counted))),
+                _ => rt::spawn(echo_one(call)),
+            };
+        });
+        let mesh = Mesh::new(MeshLimits::default());
+        let mut stalled = Vec::new();
+        for _ in 0..STALLED {
+            let mut call = start(&mesh, &callee.key(), "/endless").await;
+            call.write(true, |_| ()).unwrap();
+            stalled.push(call);
+        }
+        until("every window is used up", || written.get() > STALLED * EACH).await;
+        let megabyte = vec![7; 1 << 20];
+        let (answers, end) = ask(&mesh, &callee.key(), "/echo", &megabyte).await;
+        assert_eq!((end.status, mesh.peers()[0].connections), (0, 1));
+        assert!(answers == [megabyte]);
+    });
+}
+
+/// Writes whenever it may, and counts the bytes.
+async fn endless(mut call: dataplane::mesh::Call, written: Rc<Cell<usize>>) {
+    while call.writable(Tick::NEVER).await.is_ok() {
+        call.write(false, |out| put(out, &[0; 16 << 10])).unwrap();
+        written.set(written.get() + (16 << 10));
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 /// The largest window the protocol allows (§6.9.1).
 pub(super) const MAX_WINDOW: u32 = 0x7fff_ffff;
 
+/// The most bytes that were taken and are not given back, however large the window is.
+pub(super) const MOST_OWED: u32 = 8 << 20;
+
 /// What the peer lets this end send. Negative after the peer shrank its initial window (§6.9.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SendWindow(i64);
@@ -60,9 +63,10 @@ impl ReceiveWindow {
         self.owed += bytes;
     }
 
-    /// The increment that is due: once half of the window is owed, so that one WINDOW_UPDATE serves many frames.
+    /// The increment that is due: once half of the window is owed, or [`MOST_OWED`], so that one WINDOW_UPDATE serves many
+    /// frames.
     pub(super) fn due(&mut self) -> Option<u32> {
-        if self.owed < self.target / 2 { None } else { self.settle() }
+        if self.owed < (self.target / 2).min(MOST_OWED) { None } else { self.settle() }
     }
 
     /// The increment that gives back everything owed.
@@ -138,6 +142,16 @@ mod tests {
         assert_eq!(w.due(), Some(50));
         assert_eq!(w.settle(), None);
         assert!(w.receive(100));
+    }
+
+    #[test]
+    fn of_a_very_large_window_less_than_half_is_owed() {
+        let mut w = ReceiveWindow::new(MAX_WINDOW);
+        assert!(w.receive(MOST_OWED));
+        w.take(MOST_OWED - 1);
+        assert_eq!(w.due(), None);
+        w.take(1);
+        assert_eq!(w.due(), Some(MOST_OWED));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every limit of a connection has a name and a default; what exceeds one is refused with the code beside it.
 
+use super::flow::MOST_OWED;
 use super::settings::{OUTRIGGER_UPGRADE, OUTRIGGER_V1};
 use crate::time::Tick;
 use core::time::Duration;
@@ -7,8 +8,9 @@ use core::time::Duration;
 /// Limits and waits of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams the peer may have open at once; more are answered REFUSED_STREAM, as are new ones while twice as many
-    /// execute here (a reset stream executes until its owner lets go). Default 1000.
+    /// Streams at once. A server answers more with REFUSED_STREAM, as it does new ones while twice as many execute (a
+    /// reset stream executes until its owner lets go); a client starts no more, whatever the peer allows, and counts those
+    /// that are complete and not released. Default 1000.
     pub concurrent_streams: u32,
     /// Bytes of a decoded header list, 32 counted a field; larger requests are answered 431. Default 64 KiB.
     pub header_list: u32,
@@ -40,7 +42,9 @@ pub struct Limits {
     pub stream_window_grown: u32,
     /// Bytes of all windows beyond [`Limits::stream_window`] together; streams wait for their share. Default 8 MiB.
     pub window_growth: u32,
-    /// Bytes buffered on the whole connection. Default 16 MiB.
+    /// Bytes buffered on the whole connection. It is the default of every stream's whole window, of the growth and of
+    /// 8 MiB not yet given back, 141 MiB: streams whose readers stall cannot use it up, so that others go on. A smaller
+    /// one is for a connection whose streams have one owner.
     pub connection_window: u32,
     /// Bytes waiting for the socket above which DATA stays with its stream. Default 128 KiB.
     pub turn_bytes: usize,
@@ -63,10 +67,15 @@ pub struct Limits {
     pub features: u32,
 }
 
+// Defaults from which another one follows.
+const STREAMS: u32 = 1000;
+const STREAM_WINDOW: u32 = 128 << 10;
+const WINDOW_GROWTH: u32 = 8 << 20;
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            concurrent_streams: 1000,
+            concurrent_streams: STREAMS,
             header_list: 64 << 10,
             header_fields: 200,
             header_block: 64 << 10,
@@ -78,10 +87,10 @@ impl Default for Limits {
             empty_frames_per_second: 100,
             ignored_frames_per_second: 1000,
             frames_queued: 2000,
-            stream_window: 128 << 10,
+            stream_window: STREAM_WINDOW,
             stream_window_grown: 1 << 20,
-            window_growth: 8 << 20,
-            connection_window: 16 << 20,
+            window_growth: WINDOW_GROWTH,
+            connection_window: STREAMS * STREAM_WINDOW + WINDOW_GROWTH + MOST_OWED,
             turn_bytes: 128 << 10,
             stream_unsent: 64 << 10,
             keepalive: Duration::from_secs(10),

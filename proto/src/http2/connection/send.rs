@@ -24,9 +24,16 @@ impl Connection {
         if !self.takes_streams() || !self.life.settled {
             return 0;
         }
-        let room = (self.peer.max_concurrent_streams as usize).saturating_sub(self.streams.open_count());
+        let room = self.places();
         self.starved |= room == 0;
         room
+    }
+
+    /// What both ends' limits leave. An answer that is complete and not taken is no stream of the peer's any more, but its
+    /// bytes are here.
+    fn places(&self) -> usize {
+        let theirs = (self.peer.max_concurrent_streams as usize).saturating_sub(self.streams.open_count());
+        theirs.min((self.limits.concurrent_streams as usize).saturating_sub(self.streams.used()))
     }
 
     /// Asks for [`Event::Room`] when a stream ends, whatever [`Connection::room`] said.
@@ -294,7 +301,8 @@ impl Connection {
         self.return_growth(slot);
         let stream = &mut self.streams[slot];
         if stream.state.is_closed() {
-            return self.streams.vacate(slot);
+            self.streams.vacate(slot);
+            return self.offer_room();
         }
         if answering {
             stream.linger = self.life.now + self.limits.linger;
@@ -340,7 +348,7 @@ impl Connection {
 
     /// Says that streams may start again, if somebody was told that none may.
     pub(super) fn offer_room(&mut self) {
-        if self.starved && (self.streams.open_count() as u64) < u64::from(self.peer.max_concurrent_streams) {
+        if self.starved && self.places() > 0 {
             self.starved = false;
             self.notices |= notice::ROOM;
         }

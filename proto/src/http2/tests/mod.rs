@@ -8,4 +8,5 @@ mod life;
 mod mutation;
 mod rules;
 mod simulation;
+mod stalled;
 mod wire;
