@@ -88,25 +88,17 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     let mut answer = Sink::new(to);
     let mut slots = Slots::new();
     let limits = Limits { max_head: view.snapshot.limits.max_head };
-    let request = match Request::parse(head, &mut slots, &limits) {
-        Ok(Head::Complete(request)) => request,
-        Ok(Head::Partial) => return refuse(answer, &HeadError::Malformed("incomplete head")).await,
+    let parsed = whole(head, &mut slots, &limits).and_then(|request| Ok((path_of(&request)?, request)));
+    let (path, request) = match parsed {
+        Ok(both) => both,
         Err(error) => {
-            if error.status() == 431 {
-                shard.reached("request_head", error);
-            }
+            note(shard, &error);
             return refuse(answer, &error).await;
         }
     };
-    let path = match path_of(&request) {
-        Ok(path) => path,
-        Err(error) => return refuse(answer, &error).await,
-    };
     answer.speaks(request.version);
-    let upgrade = match !is_stream && h2c::is_served(shard, scope) {
-        true => h2c::wanted(&request, view.snapshot.limits.max_body),
-        false => Wanted::No,
-    };
+    let may_upgrade = !is_stream && h2c::is_served(shard, scope);
+    let upgrade = if may_upgrade { h2c::wanted(&request, view.snapshot.limits.max_body) } else { Wanted::No };
     if upgrade == Wanted::Upgrade {
         return After::Upgrade;
     }
@@ -117,9 +109,10 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
     let keep = Cell::new(request.keeps_alive() && !is_stream && !shard.is_draining());
     let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
-    let refused = match served && upgrade != Wanted::Broken {
-        true => refused(&view, &request, &path, scope),
-        false => Some(if upgrade == Wanted::Broken { Own::empty(500) } else { uninformed() }),
+    let refused = match (upgrade, served) {
+        (Wanted::Broken, _) => Some(Own::empty(500)),
+        (_, true) => refused(&view, &request, &path, scope),
+        (_, false) => Some(uninformed()),
     };
     let goes_on = refused.is_none() && scope == Scope::Api;
     let entry = if goes_on { pipeline::enter(shard, &view, &path, *client) } else { None };
@@ -130,28 +123,49 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     };
     let lines = lines(&view, &request, scope, entry.as_deref());
     let own = match route {
-        Route::Answer(own) => own,
+        Route::Answer(own) => Some(own),
         Route::Ask(ask) => {
-            let own = ask.answer(shard, &view, &mut body, &mut answer).await;
-            Own { traced: true, ..own }
+            Some(Own { traced: true, ..ask.answer(shard, &view, &mut body, &mut answer).await })
         }
-        Route::Invoke => {
+        Route::Invoke => None,
+    };
+    let logged = own.as_ref().is_none_or(|own| !own.unlogged);
+    match own {
+        None => {
             let calling = Calling { request: &request, path: &path, lines: &lines, keep: &keep };
             proxy::outbound::invoke(shard, &calling, &mut body, &mut answer, &mut record).await;
-            api_log::called(&view, scope, &request, &path, &record);
-            record.finish();
-            return settle(body, &answer, keep.get(), rt::now()).await;
         }
-    };
-    let trace = if own.traced { Trace::of(shard, &view, &request, path.raw) } else { Trace::default() };
-    let logged = !own.unlogged;
-    let told = Told { request: &request, trace, lines, keep: &keep };
-    told.send(own, shard, &mut body, &mut answer, &mut record).await;
+        Some(own) => {
+            let trace =
+                if own.traced { Trace::of(shard, &view, &request, path.raw) } else { Trace::default() };
+            let told = Told { request: &request, trace, lines, keep: &keep };
+            told.send(own, shard, &mut body, &mut answer, &mut record).await;
+        }
+    }
     if logged {
         api_log::called(&view, scope, &request, &path, &record);
     }
     record.finish();
     settle(body, &answer, keep.get(), rt::now()).await
+}
+
+/// A head beyond its limit is counted.
+fn note(shard: &Shard, error: &HeadError) {
+    if error.status() == 431 {
+        shard.reached("request_head", error);
+    }
+}
+
+/// The request whose whole head stands in `head`.
+fn whole<'s, 'h>(
+    head: &'h [u8],
+    slots: &'s mut Slots<'h>,
+    limits: &Limits,
+) -> Result<Request<'s, 'h>, HeadError> {
+    match Request::parse(head, slots, limits)? {
+        Head::Complete(request) => Ok(request),
+        Head::Partial => Err(HeadError::Malformed("incomplete head")),
+    }
 }
 
 /// What an answer of the sidecar's own depends on.
