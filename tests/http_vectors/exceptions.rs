@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub(crate) enum Exception {
     /// Our own expected answer.
     Ours(Box<Ours>),
+    /// What is expected where ours meets a real daprd in just these roles.
+    Mixed(Box<Mixed>),
     /// Not built yet, and what is missing.
     Later(String),
 }
@@ -31,18 +33,33 @@ pub(crate) struct Ours {
     pub(crate) beside_daprd: Option<OneOrMany<Got>>,
 }
 
+/// What is expected where ours meets a real daprd, and neither the recording nor our own answer is; what is absent is as
+/// recorded. Nothing else passes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mixed {
+    name: String,
+    /// `outrigger-calls-daprd` or `daprd-calls-outrigger`.
+    players: String,
+    /// Whose doing it is.
+    #[expect(dead_code, reason = "for the reader")]
+    reason: String,
+    /// What the client gets.
+    pub(crate) got: Option<OneOrMany<Got>>,
+    /// What reaches the app.
+    pub(crate) app_saw: Option<Vec<Saw>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Later {
     reason: String,
-    /// Only where ours meets a real daprd.
-    #[serde(default)]
-    mixed: bool,
     names: Vec<String>,
 }
 
 struct Tables {
     ours: BTreeMap<String, Ours>,
+    mixed: Vec<Mixed>,
     later: Vec<Later>,
 }
 
@@ -52,10 +69,13 @@ pub(crate) fn of(name: &str, players: &Players) -> Option<Exception> {
         return None;
     }
     let tables = tables();
-    let applies = |later: &&Later| !later.mixed || players.are_mixed();
     let listed = |later: &&Later| later.names.iter().any(|n| covers(n, name));
-    if let Some(later) = tables.later.iter().filter(applies).find(listed) {
+    if let Some(later) = tables.later.iter().find(listed) {
         return Some(Exception::Later(later.reason.clone()));
+    }
+    let meant = |mixed: &&Mixed| mixed.name == name && players.prefix() == format!("{}/", mixed.players);
+    if let Some(mixed) = tables.mixed.iter().find(meant) {
+        return Some(Exception::Mixed(Box::new(mixed.clone())));
     }
     let ours = tables.ours.get(name)?;
     Some(Exception::Ours(Box::new(ours.clone())))
@@ -70,7 +90,11 @@ fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
         let ours: Vec<Ours> = lines("ours.jsonl");
-        Tables { ours: ours.into_iter().map(|o| (o.name.clone(), o)).collect(), later: lines("later.jsonl") }
+        Tables {
+            ours: ours.into_iter().map(|o| (o.name.clone(), o)).collect(),
+            mixed: lines("mixed.jsonl"),
+            later: lines("later.jsonl"),
+        }
     })
 }
 

@@ -2,9 +2,15 @@
 
 use crate::stage::{Stage, recorded};
 use rig::http1::client::{self, Got};
-use rig::sidecar::{Ready, local};
+use rig::sidecar::{Ready, Sidecar, local, send_signal};
+use rig::wait;
 use serde_json::Value;
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ours beside a recorded answer: what differs by build is left out.
 fn same_json(got: &Got, recorded: &Value) {
@@ -99,4 +105,44 @@ fn external_endpoints_are_listed_by_name() {
     let mut wanted = recorded("metadata.jsonl", "metadata/resources")["http"]["body_json"].clone();
     wanted.as_object_mut().unwrap().remove("resiliencies");
     same_json(&client::get(http, "/v1.0/metadata"), &wanted);
+}
+
+/// Kills one of the sidecar's processes, and waits until another has taken its place.
+fn replace(sidecar: &Sidecar, word: &str) {
+    let old = sidecar.process_with(word).expect("the process");
+    send_signal(i32::try_from(old).unwrap(), 9);
+    wait::until(PATIENCE, "another process", || sidecar.process_with(word).is_some_and(|new| new != old));
+}
+
+/// Whether control is connected to the data plane, as `outrigger status` asks.
+fn knows_data_plane(sidecar: &Sidecar) -> bool {
+    let socket = sidecar.folder().join(format!("run/outrigger/gv-meta-{}/status.sock", sidecar.id()));
+    let mut document = String::new();
+    let read = UnixStream::connect(socket).and_then(|mut stream| stream.read_to_string(&mut document));
+    let document: Option<Value> = read.ok().and_then(|_| serde_json::from_str(&document).ok());
+    document.is_some_and(|document| document["data_plane"]["connected"] == true)
+}
+
+#[test]
+fn what_clients_put_outlives_the_data_plane_and_control() {
+    let stage = Stage::new("gv-meta");
+    let http = stage.http;
+    let (mut sidecar, at) = stage.start();
+    let put = |key: &str| assert_eq!(ask(at, &format!("PUT /v1.0/metadata/{key}"), key).status, 204);
+    put("one");
+    replace(&sidecar, "dataplane");
+    sidecar.await_state(Ready::Healthz(http));
+    let shown = client::get(at, "/v1.0/metadata").text();
+    assert!(shown.contains("\"one\":\"one\""), "{shown}");
+    // a new control process hears of it from the data plane, and tells the next one
+    replace(&sidecar, "control");
+    put("two");
+    wait::until(PATIENCE, "control knows the data plane", || knows_data_plane(&sidecar));
+    put("three"); // answered when control has it, and with it all that came before
+    replace(&sidecar, "dataplane");
+    sidecar.await_state(Ready::Healthz(http));
+    let shown = client::get(at, "/v1.0/metadata").text();
+    for key in ["one", "two", "three"] {
+        assert!(shown.contains(&format!("\"{key}\":\"{key}\"")), "{shown}");
+    }
 }

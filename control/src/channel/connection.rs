@@ -164,6 +164,7 @@ impl Talk {
                 self.presence = Presence::Draining;
                 house.withdraw();
             }
+            Event::Attached(attached) => house.attach(&attached),
             Event::Report(part) => {
                 if let Some(report) = self.gathering.take(part) {
                     house.planes.reported(report);
@@ -182,6 +183,10 @@ impl Talk {
         let line = format!("data plane {} ({} shards) is connected", peer.pid, peer.shards);
         self.house.voice.line(Level::Debug, SCOPE, &line);
         self.peer = peer;
+        // before the first snapshot, so that nothing is missing once it serves
+        if let Some(attached) = self.house.attached() {
+            self.tell(&FromControl::attached(attached)).await?;
+        }
         self.publish().await
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::process::testing::{DataPlane, Ground, app, until};
 use proto::control::session::Heard;
-use proto::control::{Ack, FromDataplane, Report, from_control, from_dataplane};
+use proto::control::{Ack, Attached, FromDataplane, Report, from_control, from_dataplane};
 use proto::snapshot::{Api, Route};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -54,6 +54,21 @@ async fn a_name_that_is_found_enters_the_snapshot_before_its_answer() {
     assert_eq!(plane.subscriber.current().routes.get(&app("stock")), Some(&route));
     plane.ask("stock").await;
     assert_eq!(plane.resolved().await, (app("stock"), route), "asked again, answered again");
+}
+
+#[tokio::test]
+async fn what_clients_attached_is_told_to_the_next_data_plane_before_its_first_snapshot() {
+    let ground = ground("");
+    let mut plane = DataPlane::connect(&ground).await;
+    plane.settle().await;
+    plane.say(&FromDataplane::attached(Attached::of([("a", "1"), ("b", "1")]))).await;
+    plane.say(&FromDataplane::attached(Attached::of([("b", "2")]))).await;
+    until(|| ground.house.attached().is_some_and(|kept| kept.iter().any(|entry| entry == ("b", "2")))).await;
+    drop(plane);
+    let mut next = DataPlane::connect(&ground).await;
+    let Heard::Attached(attached) = next.hear().await else { panic!("something else first") };
+    assert_eq!(attached.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+    next.settle().await;
 }
 
 #[tokio::test]

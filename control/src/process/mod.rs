@@ -28,6 +28,8 @@ use crate::identity::{Renewer, Standing};
 use crate::settings::{CONTROL_SOCKET, Log, Mode, STATUS_SOCKET, Settings};
 use crate::supervisor::Voice;
 use crate::{exporter, status};
+use proto::control::Attached;
+use proto::control::attached::Attachments;
 use proto::control::exit::BAD_CONFIGURATION;
 use proto::log::Level;
 use std::io;
@@ -59,6 +61,8 @@ pub struct House {
     pub(crate) present: watch::Sender<bool>,
     /// Things worth a warning that came up after the start.
     pub(crate) troubles: std::sync::Mutex<Vec<String>>,
+    /// What clients attached to the sidecar, for the next data plane.
+    attached: std::sync::Mutex<Attachments>,
 }
 
 /// Why there is no control process.
@@ -202,6 +206,7 @@ impl House {
             voice,
             present: watch::Sender::new(false),
             troubles: std::sync::Mutex::default(),
+            attached: std::sync::Mutex::default(),
             settings,
         };
         troubles.into_iter().for_each(|trouble| house.trouble(trouble));
@@ -217,6 +222,22 @@ impl House {
     /// The data plane is about to end: others are told to go elsewhere.
     pub(crate) fn withdraw(&self) {
         self.present.send_if_modified(|present| std::mem::replace(present, false));
+    }
+
+    /// Keeps what clients attached to the sidecar. The data plane has the same bound, so that there is room.
+    pub(crate) fn attach(&self, attached: &Attached) {
+        let mut kept = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (key, value) in attached.iter() {
+            if kept.put(key, value).is_err() {
+                self.voice.line(Level::Warn, "dapr.runtime", "metadata beyond its limit is not kept");
+            }
+        }
+    }
+
+    /// What clients attached to the sidecar so far, if anything.
+    pub(crate) fn attached(&self) -> Option<Attached> {
+        let kept = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (!kept.is_empty()).then(|| Attached::of(kept.iter()))
     }
 
     /// Something is not as it should be, and stays so: logged once and shown by `status`.

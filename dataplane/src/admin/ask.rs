@@ -6,6 +6,7 @@ use crate::http1::sink::Sink;
 use crate::rt::Tick;
 use crate::shard::{Shard, View};
 use proto::api::blocks::{Answer, Block, Question};
+use proto::control::attached::MOST;
 
 /// How much of a body is looked at to tell what a building block would have said.
 const LOOKED_AT: usize = 64 << 10;
@@ -62,7 +63,7 @@ async fn put_metadata(
     }
     loop {
         match body.piece(Tick::NEVER).await {
-            Ok(Some(piece)) if value.len() + piece.len() > crate::shard::MOST_EXTENDED => return too_large(),
+            Ok(Some(piece)) if value.len() + piece.len() > MOST => return too_large(),
             Ok(Some(piece)) => value.extend_from_slice(&piece),
             Ok(None) => break,
             Err(BodyFailure::TooLarge { .. }) => return too_large(),
@@ -71,7 +72,7 @@ async fn put_metadata(
     }
     let value = String::from_utf8_lossy(&value).into_owned();
     if !key.is_empty()
-        && let Err(full) = shard.common.extended.put(key, value)
+        && let Err(full) = shard.attach(&key, &value).await
     {
         return Own::error(413, "ERR_BODY_READ", &full.to_string());
     }

@@ -3,6 +3,7 @@
 use crate::shard::{Shard, View};
 use proto::invoke::quote;
 use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -37,9 +38,10 @@ fn put(out: &mut Vec<u8>, text: &str) {
 
 /// What clients attached, and the version, sorted by key.
 fn extended(out: &mut Vec<u8>, shard: &Shard, version: &str) {
-    let mut all = shard.common.extended.all();
-    all.insert("daprRuntimeVersion".into(), version.into());
-    for (n, (key, value)) in all.iter().enumerate() {
+    let attached = shard.common.extended.all();
+    let mut all: BTreeMap<&str, &str> = attached.iter().collect();
+    all.insert("daprRuntimeVersion", version);
+    for (n, (key, value)) in all.into_iter().enumerate() {
         out.push(if n == 0 { b'{' } else { b',' });
         quote::json(out, key);
         out.push(b':');

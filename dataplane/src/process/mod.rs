@@ -179,10 +179,14 @@ fn subscribe(
         backend: name,
         backend_reason: reason,
     };
-    let (updates, questions, common) = (plane.to.clone(), plane.to.clone(), common.clone());
+    let (updates, questions) = (plane.to.clone(), plane.to.clone());
+    let (here, common) = (common.clone(), common.clone());
     let app_id: Arc<Mutex<String>> = Arc::default();
     let known_id = app_id.clone();
     let deliver = move |update: Update| {
+        if let Update::Attached(attached) = &update {
+            return here.extended.restore(attached.iter());
+        }
         if let Update::Snapshot { snapshot, .. } = &update {
             log::identify(&snapshot.workload.app_id, &snapshot.workload.host_name);
             app_id.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&snapshot.workload.app_id);
@@ -231,6 +235,12 @@ impl Names for ByControl {
     fn failed(&self, app: &AppRef, endpoint: SocketAddr) {
         if let Some(subscription) = self.0.get() {
             subscription.failed(app.clone(), endpoint);
+        }
+    }
+
+    fn attached(&self, key: &str, value: &str, told: Sender<()>) {
+        if let Some(subscription) = self.0.get() {
+            subscription.attached(key, value, told);
         }
     }
 }

@@ -66,6 +66,10 @@ impl Names for Shared {
     fn failed(&self, app: &AppRef, endpoint: SocketAddr) {
         self.0.failed(app, endpoint);
     }
+
+    fn attached(&self, key: &str, value: &str, told: Sender<()>) {
+        self.0.attached(key, value, told);
+    }
 }
 
 impl Seat {
@@ -145,6 +149,7 @@ fn apply(shard: &Shard, serving: &Serving, update: Update) {
             shard.common.configured.store(true, Relaxed);
         }
         Update::Resolved { target, route } => shard.resolved(&target, &route),
+        Update::Attached(_) => {} // no shard's own
     }
 }
 

@@ -1,68 +1,48 @@
-//! What `PUT /v1.0/metadata/{key}` stored: kept for the life of the process, as in daprd.
+//! What `PUT /v1.0/metadata/{key}` stored: kept for the life of the sidecar. Control holds a copy for the next data plane.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use super::Shard;
+use crate::rt::{self, Mailbox};
+use proto::control::attached::{Attachments, Full};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Most bytes of keys and values, with [`ENTRY`] for each entry.
-pub const MOST_EXTENDED: usize = 1 << 20;
-
-/// What an entry costs beside its texts.
-const ENTRY: usize = 64;
+/// How long a client waits until control was told, beyond which its entry counts as stored all the same: control hears of
+/// it when it listens again.
+const TOLD_TIME: Duration = Duration::from_secs(1);
 
 /// Keys and values that clients attached to this sidecar. Not on the way of any call.
 #[derive(Debug, Default)]
-pub struct Extended(Mutex<BTreeMap<String, String>>);
-
-/// There is no room for another entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the sidecar's metadata holds {MOST_EXTENDED} bytes at most")
-    }
-}
+pub struct Extended(Mutex<Attachments>);
 
 impl Extended {
-    /// Stores an entry in the place of one of the same key.
-    ///
-    /// # Errors
-    /// All entries together would be larger than [`MOST_EXTENDED`].
-    pub(crate) fn put(&self, key: String, value: String) -> Result<(), Full> {
-        let mut entries = self.lock();
-        let others = entries.iter().filter(|(other, _)| **other != key);
-        let taken: usize = others.map(|(key, value)| key.len() + value.len() + ENTRY).sum();
-        if taken + key.len() + value.len() + ENTRY > MOST_EXTENDED {
-            return Err(Full);
-        }
-        entries.insert(key, value);
-        Ok(())
-    }
-
-    /// All entries, sorted by key.
-    pub(crate) fn all(&self) -> BTreeMap<String, String> {
+    /// All entries.
+    pub(crate) fn all(&self) -> Attachments {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    /// Takes over what was attached before this process began.
+    pub(crate) fn restore<'e>(&self, earlier: impl IntoIterator<Item = (&'e str, &'e str)>) {
+        self.lock().restore(earlier);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Attachments> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_is_overwritten_and_all_together_are_bounded() {
-        let extended = Extended::default();
-        for value in ["a", "b"] {
-            extended.put("k".into(), value.into()).unwrap();
+impl Shard {
+    /// Attaches an entry in the place of one of the same key, and returns when control, if it is there, was told.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) async fn attach(&self, key: &str, value: &str) -> Result<(), Full> {
+        let (told, mut telling) = Mailbox::with_limit(1);
+        {
+            let mut entries = self.common.extended.lock();
+            entries.put(key, value)?;
+            self.names.attached(key, value, told); // under the lock: in the order in which they were put
         }
-        assert_eq!(extended.all().get("k").map(String::as_str), Some("b"));
-        let large = "x".repeat(MOST_EXTENDED - ENTRY - 1);
-        assert_eq!(extended.put("l".into(), large.clone()), Err(Full));
-        assert_eq!(extended.put("k".into(), large), Ok(()));
+        let _ = rt::within(rt::now() + TOLD_TIME, telling.recv()).await;
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ use target::{Target, Targets};
 
 pub use ending::Ending;
 pub(crate) use ending::Wish;
-pub use extended::{Extended, MOST_EXTENDED};
+pub use extended::Extended;
 pub use limiter::Limiter;
 
 /// How long a call waits for a name that control has not answered yet.
@@ -68,13 +68,17 @@ pub struct Common {
     pub http1_only: AtomicBool,
 }
 
-/// Who answers questions about names. Calls only send a message away.
+/// Control as shards see it: who answers questions about names, and keeps what clients attached. Calls only send a message
+/// away.
 pub trait Names {
     /// Asks for a name; the answer comes by [`Shard::resolved`]. `false`: too many names are asked for already.
     fn resolve(&self, app: &AppRef) -> bool;
 
     /// A call to this endpoint failed.
     fn failed(&self, app: &AppRef, endpoint: SocketAddr);
+
+    /// A client attached metadata; `told` is dropped when control was told, or is away.
+    fn attached(&self, key: &str, value: &str, told: rt::Sender<()>);
 }
 
 /// What a request works with from begin to end.

@@ -161,6 +161,11 @@ impl Link {
                 });
                 Ok(())
             }
+            Heard::Attached(attached) => {
+                self.shared.change(|outbox| outbox.attached_earlier(&attached));
+                self.shared.deliver(Update::Attached(Arc::new(attached)));
+                Ok(())
+            }
             Heard::Dismissed { reasons } => Err(End::Dismissed(reasons)),
             Heard::Nothing => Ok(()),
         }

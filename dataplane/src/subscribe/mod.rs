@@ -16,12 +16,13 @@ mod outgoing;
 #[cfg(test)]
 mod tests;
 
+use crate::rt::Sender;
 use crate::tls;
 use link::Link;
 use outbox::Outbox;
 use outgoing::Shared;
 use proto::control::session::About;
-use proto::control::{Backend, Report};
+use proto::control::{Attached, Backend, Report};
 use proto::snapshot::{AppRef, Route, Snapshot};
 use std::io;
 use std::net::SocketAddr;
@@ -78,6 +79,8 @@ pub enum Update {
         /// Its answer.
         route: Arc<Route>,
     },
+    /// What clients attached to the sidecar before this process began.
+    Attached(Arc<Attached>),
 }
 
 /// Too many names are being asked for already ([`MAX_ASKED`]); the call fails as overloaded.
@@ -140,6 +143,11 @@ impl Subscription {
     /// The data plane ends within `grace`: control withdraws the own name. Told again after a reconnect.
     pub fn draining(&self, grace: Duration) {
         self.with(|outbox| outbox.draining(grace));
+    }
+
+    /// A client attached metadata. Told again after a reconnect; `told` is dropped once control has it, or is away.
+    pub fn attached(&self, key: &str, value: &str, told: Sender<()>) {
+        self.with(|outbox| outbox.attached(key, value, told));
     }
 
     /// Hints and report parts that were dropped under pressure so far.

@@ -6,12 +6,15 @@
 //! | names | [`MAX_ASKED`] | the call is refused | asked again |
 //! | failed endpoints | [`MAX_HINTS`] | dropped, counted | told |
 //! | report parts | one report | the older is dropped, counted | dropped |
+//! | metadata that clients attached | [`MOST`](proto::control::attached::MOST) bytes | not stored, and the client is told | told again, all |
 //! | draining | 1 | – | told again |
 
 use super::TooManyNames;
-use proto::control::{FromDataplane, Report};
+use crate::rt::Sender;
+use proto::control::attached::Attachments;
+use proto::control::{Attached, FromDataplane, Report};
 use proto::snapshot::AppRef;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -39,7 +42,18 @@ pub(super) struct Outbox {
     parts: VecDeque<Report>,
     draining: Option<Duration>,
     draining_told: bool,
+    attached: Kept,
     lost: u64,
+}
+
+/// Metadata that clients attached.
+#[derive(Debug, Default)]
+struct Kept {
+    all: Attachments,
+    untold: BTreeSet<String>,
+    /// Whoever waits until control was told: of what is untold, and of what is being told.
+    waiting: Vec<Sender<()>>,
+    telling: Vec<Sender<()>>,
 }
 
 /// What to do next.
@@ -83,12 +97,14 @@ impl Outbox {
         self.draining_told = false;
         let asked = self.deadlines.iter().filter(|(until, app)| self.asked.get(app) == Some(until));
         self.unsent = asked.map(|(_, app)| app.clone()).collect();
+        self.attached.untold = self.attached.all.iter().map(|(key, _)| key.to_owned()).collect();
     }
 
     /// The connection is gone, and with it what was meant for it alone.
     pub(super) fn disconnected(&mut self) {
         self.connected = false;
         self.answers.clear();
+        self.attached.waiting.clear();
         self.lose_parts();
     }
 
@@ -143,6 +159,19 @@ impl Outbox {
         self.draining = Some(grace);
     }
 
+    /// A client attached metadata; `told` is dropped when control was told, or is away.
+    pub(super) fn attached(&mut self, key: &str, value: &str, told: Sender<()>) {
+        if self.attached.all.put(key, value).is_ok() && self.connected {
+            self.attached.untold.insert(key.to_owned());
+            self.attached.waiting.push(told);
+        }
+    }
+
+    /// Control held this when the connection was made.
+    pub(super) fn attached_earlier(&mut self, attached: &Attached) {
+        self.attached.all.restore(attached.iter());
+    }
+
     /// A report is ready. One that was not told yet is dropped: nobody waits for it any more.
     pub(super) fn report(&mut self, parts: Vec<Report>) {
         self.lose_parts();
@@ -157,6 +186,7 @@ impl Outbox {
     /// What to do at `now`.
     pub(super) fn next(&mut self, now: Instant) -> Next {
         self.forget_answered();
+        self.attached.telling.clear(); // it was told: whoever tells asks for more afterwards
         if let Some((_, target)) = self.deadlines.pop_front_if(|(until, _)| *until <= now) {
             self.asked.remove(&target);
             let why = match self.connected {
@@ -182,6 +212,9 @@ impl Outbox {
         if let Some(grace) = self.draining.filter(|_| !self.draining_told) {
             self.draining_told = true;
             return Some(FromDataplane::draining(grace));
+        }
+        if let Some(attached) = self.attached.next() {
+            return Some(FromDataplane::attached(attached));
         }
         while let Some(target) = self.unsent.pop_front() {
             if self.asked.contains_key(&target) {
@@ -219,9 +252,22 @@ impl Outbox {
     }
 }
 
+impl Kept {
+    /// What control was not told yet, all at once.
+    fn next(&mut self) -> Option<Attached> {
+        let untold = std::mem::take(&mut self.untold);
+        if untold.is_empty() {
+            return None;
+        }
+        self.telling.append(&mut self.waiting);
+        Some(Attached::of(self.all.iter().filter(|(key, _)| untold.contains(*key))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rt::Mailbox;
     use proto::control::from_dataplane::Message;
 
     fn app(n: usize) -> AppRef {
@@ -333,6 +379,46 @@ mod tests {
         outbox.next(now);
         assert!(matches!(tell(outbox.next(now)), Message::Draining(_)));
         assert!(matches!(tell(outbox.next(now)), Message::Resolve(_)));
+    }
+
+    fn told(next: Next) -> Vec<(String, String)> {
+        let Message::Attached(attached) = tell(next) else { panic!("something else") };
+        attached.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_clients_attached_is_told_once_and_all_of_it_on_the_next_connection() {
+        let (mut outbox, now) = (greeted(), Instant::now());
+        let (sender, _receiver) = Mailbox::new();
+        outbox.attached_earlier(&Attached::of([("a", "0")]));
+        outbox.attached("b", "1", sender.clone());
+        outbox.attached("b", "2", sender.clone());
+        assert_eq!(told(outbox.next(now)), [("b".to_owned(), "2".to_owned())]);
+        assert_eq!(outbox.next(now), Next::Wait(None));
+        outbox.connected(FromDataplane::default());
+        outbox.next(now);
+        assert_eq!(told(outbox.next(now)).len(), 2);
+    }
+
+    #[test]
+    fn whoever_waits_for_control_waits_until_it_was_told_or_is_away() {
+        let (mut outbox, now) = (greeted(), Instant::now());
+        let (sender, mut receiver) = Mailbox::<()>::new();
+        let mut over = || {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            receiver.poll_recv(&mut cx).is_ready()
+        };
+        outbox.attached("a", "1", sender);
+        assert!(!over());
+        told(outbox.next(now));
+        assert!(!over(), "it is only being told");
+        assert_eq!(outbox.next(now), Next::Wait(None));
+        assert!(over());
+        outbox.disconnected();
+        let (sender, mut receiver) = Mailbox::<()>::new();
+        outbox.attached("b", "1", sender);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(receiver.poll_recv(&mut cx).is_ready());
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Ours {
         match self.updates.recv_timeout(PATIENCE).unwrap() {
             Update::Snapshot { snapshot, identity } => (snapshot, identity),
             Update::Resolved { target, .. } => panic!("{target:?} instead of a snapshot"),
+            Update::Attached(attached) => panic!("{attached:?} instead of a snapshot"),
         }
     }
 
@@ -135,6 +136,7 @@ impl Ours {
         match self.updates.recv_timeout(PATIENCE).unwrap() {
             Update::Resolved { target, route } => (target, route),
             Update::Snapshot { snapshot, .. } => panic!("snapshot {} instead of a name", snapshot.version),
+            Update::Attached(attached) => panic!("{attached:?} instead of a name"),
         }
     }
 }

@@ -5,7 +5,7 @@
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromDataplane {
     /// Exactly one is set; none is a kind that this schema does not know.
-    #[prost(oneof = "from_dataplane::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "from_dataplane::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<from_dataplane::Message>,
 }
 /// Nested message and enum types in `FromDataplane`.
@@ -34,13 +34,16 @@ pub mod from_dataplane {
         /// Answer to Collect.
         #[prost(message, tag = "7")]
         Report(super::Report),
+        /// Clients attached metadata to the sidecar.
+        #[prost(message, tag = "8")]
+        Attached(super::Attached),
     }
 }
 /// What control says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromControl {
     /// Exactly one is set; none is a kind that this schema does not know.
-    #[prost(oneof = "from_control::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "from_control::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<from_control::Message>,
 }
 /// Nested message and enum types in `FromControl`.
@@ -60,6 +63,9 @@ pub mod from_control {
         /// Control does not work with this data plane and closes the connection.
         #[prost(message, tag = "4")]
         Refusal(super::Refusal),
+        /// Metadata that clients attached to the sidecar before this data plane began.
+        #[prost(message, tag = "5")]
+        Attached(super::Attached),
     }
 }
 /// Who connects.
@@ -561,6 +567,25 @@ pub struct Draining {
     /// Most time it will still serve, in milliseconds.
     #[prost(uint64, tag = "1")]
     pub grace_ms: u64,
+}
+/// Metadata that clients attached to the sidecar (PUT /v1.0/metadata/{key}). A data plane that is started anew gets it back:
+/// it adds the keys that it does not have, so that what was attached last stays. 1048576 bytes in all, 64 for each entry
+/// included; what is beyond is not kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Attached {
+    /// Each key once.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+}
+/// A key and its value.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Entry {
+    /// Not empty.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Any text.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// Asks for a Report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,6 +1,7 @@
 //! The local channel between control and data plane: messages, frames and the state machines of both ends. The schema,
 //! `proto/schema/control.proto`, documents the protocol; it is public, and foreign control processes may speak it.
 
+pub mod attached;
 pub mod convert;
 pub mod exit;
 pub mod frame;

@@ -43,6 +43,8 @@ impl Names for Nowhere {
     }
 
     fn failed(&self, _app: &AppRef, _endpoint: SocketAddr) {}
+
+    fn attached(&self, _key: &str, _value: &str, _told: Sender<()>) {}
 }
 
 /// A data plane with free ports.

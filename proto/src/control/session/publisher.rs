@@ -14,7 +14,7 @@
 use super::SessionError;
 use crate::control::convert::{self, Reasons};
 use crate::control::{
-    Backend, Collect, FromControl, FromDataplane, Hello, Nack, PROTOCOL, Refusal, Report, Resolved,
+    Attached, Backend, Collect, FromControl, FromDataplane, Hello, Nack, PROTOCOL, Refusal, Report, Resolved,
     Snapshot as Message, from_control, from_dataplane,
 };
 use crate::snapshot::{AppRef, Route, Snapshot};
@@ -77,6 +77,8 @@ pub enum Event {
         /// Within this time.
         grace: Duration,
     },
+    /// Clients attached metadata to the sidecar.
+    Attached(Attached),
     /// A part of a report.
     Report(Report),
     /// A message of a kind that is not known.
@@ -188,6 +190,7 @@ impl Following {
                 Ok(Event::Draining { grace: Duration::from_millis(draining.grace_ms) })
             }
             from_dataplane::Message::Report(report) => Ok(Event::Report(report)),
+            from_dataplane::Message::Attached(attached) => Ok(Event::Attached(attached)),
         }
     }
 
@@ -272,6 +275,11 @@ impl FromControl {
     /// Asks for a report.
     pub fn collect(id: u64) -> FromControl {
         say(from_control::Message::Collect(Collect { id }))
+    }
+
+    /// What clients attached to the sidecar so far.
+    pub fn attached(attached: Attached) -> FromControl {
+        say(from_control::Message::Attached(attached))
     }
 
     /// Control does not work with this data plane.

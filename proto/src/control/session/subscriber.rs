@@ -13,8 +13,8 @@
 use super::SessionError;
 use crate::control::convert::{self, Reasons};
 use crate::control::{
-    Ack, Backend, CAPABILITIES, Draining, Failed, FromControl, FromDataplane, Hello, Nack, PROTOCOL, Report,
-    Resolve, Snapshot as Message, from_control, from_dataplane,
+    Ack, Attached, Backend, CAPABILITIES, Draining, Failed, FromControl, FromDataplane, Hello, Nack,
+    PROTOCOL, Report, Resolve, Snapshot as Message, from_control, from_dataplane,
 };
 use crate::snapshot::{AppRef, Route, Snapshot};
 use core::time::Duration;
@@ -60,6 +60,8 @@ pub enum Heard {
         /// To be repeated in the answer.
         id: u64,
     },
+    /// What clients attached to the sidecar before this data plane began.
+    Attached(Attached),
     /// Control closes the connection.
     Dismissed {
         /// Why.
@@ -181,6 +183,7 @@ impl Subscriber {
                 }
             }
             (_, Some(from_control::Message::Collect(collect))) => Ok(Heard::Collect { id: collect.id }),
+            (_, Some(from_control::Message::Attached(attached))) => Ok(Heard::Attached(attached)),
             (_, Some(from_control::Message::Refusal(refusal))) => {
                 Ok(Heard::Dismissed { reasons: refusal.reasons })
             }
@@ -303,6 +306,11 @@ impl FromDataplane {
     pub fn draining(grace: Duration) -> FromDataplane {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         say(from_dataplane::Message::Draining(Draining { grace_ms }))
+    }
+
+    /// Clients attached metadata to the sidecar.
+    pub fn attached(attached: Attached) -> FromDataplane {
+        say(from_dataplane::Message::Attached(attached))
     }
 
     /// A part of a report.

@@ -133,6 +133,13 @@ impl Context<'_> {
         if let Some(begins) = &expected.message_begins {
             return self.message_begins(what, begins, actual);
         }
+        if let Some(whole) = &expected.begins {
+            let whole = whole.bytes();
+            if actual.body.is_empty() || !whole.starts_with(&actual.body) {
+                self.differs(&format!("{what}.body, a part of"), excerpt(&whole), excerpt(&actual.body));
+            }
+            return;
+        }
         let Some(body) = expected.body() else { return };
         match own_error(&resolve(&body, self.known)) {
             Some(error) => self.own_error(what, &error, actual),

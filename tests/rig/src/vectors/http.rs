@@ -274,6 +274,8 @@ pub struct Got {
     body_fill: Option<Fill>,
     /// A file of JSON values of our own beside the recordings: the beginning of the `message` of an error.
     pub message_begins: Option<String>,
+    /// The same, of a body that is cut off at a place that varies: it is not empty, and this begins with it.
+    pub begins: Option<Fill>,
     /// Behind a chunked body.
     #[serde(default)]
     pub trailers: Vec<(Text, Text)>,
