@@ -6,6 +6,7 @@
 
 mod api_log;
 mod app_health;
+mod blocks;
 mod exits;
 mod metadata;
 mod shutdown;

@@ -8,7 +8,7 @@ use crate::shard::{Shard, View};
 use proto::api::blocks::{Answer, Block, Question};
 use proto::control::attached::MOST;
 
-/// How much of a body is looked at to tell what a building block would have said.
+/// Largest body that is looked at to tell what a building block would have said.
 const LOOKED_AT: usize = 64 << 10;
 
 /// A question with a body.
@@ -31,12 +31,12 @@ impl Ask<'_> {
         match self {
             Ask::PutMetadata { key } => put_metadata(shard, key, body, answer).await,
             Ask::Block { block, verb, name } => {
-                let read = if block.looks_at_body() { beginning(body, answer).await } else { Vec::new() };
+                let read = if block.looks_at_body(verb) { whole(body, answer).await } else { None };
                 let own = &view.snapshot.workload;
                 let asked = Question {
                     verb,
                     name: &name,
-                    body: &read,
+                    body: read.as_deref(),
                     app_id: &own.app_id,
                     namespace: &own.namespace,
                 };
@@ -87,15 +87,15 @@ fn unreadable(why: &str) -> Own<'static> {
     Own::error(400, "ERR_BODY_READ", &format!("failed to read request body: {why}"))
 }
 
-/// What the body begins with; one that breaks off is as good as one that ends.
-async fn beginning(body: &mut Body<'_>, answer: &mut Sink<'_>) -> Vec<u8> {
+/// The whole body, unless it is too large or breaks off: then nothing is said about it.
+async fn whole(body: &mut Body<'_>, answer: &mut Sink<'_>) -> Option<Vec<u8>> {
     let mut read = Vec::new();
-    let invited = body.invite(answer).await.is_ok();
-    while invited && read.len() < LOOKED_AT {
-        match body.piece(Tick::NEVER).await {
-            Ok(Some(piece)) => read.extend_from_slice(&piece),
-            Ok(None) | Err(_) => break,
+    body.invite(answer).await.ok()?;
+    while read.len() <= LOOKED_AT {
+        match body.piece(Tick::NEVER).await.ok()? {
+            Some(piece) => read.extend_from_slice(&piece),
+            None => return Some(read),
         }
     }
-    read
+    None
 }

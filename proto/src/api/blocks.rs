@@ -1,14 +1,20 @@
 //! What the APIs of building blocks answer that are not configured: the same as a daprd without components, so that SDKs
 //! see the error they know (spec/invocation 5.6, corrections 15; vectors routes/).
 
+mod body;
+
 use crate::invoke::quote;
+use body::{Field, Kind, Reads, Said, Shape, field};
 
 /// A building block by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Block {
-    /// Actors, and workflows, which are made of them.
+    /// Actors, and workflows, which are made of them: requests whose body the app reads.
     Actors,
+    /// Reminders and timers.
+    ActorReminder,
+    ActorState,
     Bindings,
     Configuration,
     Conversation,
@@ -21,6 +27,8 @@ pub enum Block {
     StateQuery,
     SubtleCrypto,
     Unlock,
+    /// Pausing, resuming, ending and removing a workflow.
+    WorkflowChange,
 }
 
 /// A question to a building block.
@@ -30,8 +38,8 @@ pub struct Question<'a> {
     pub verb: &'a str,
     /// Name of the store, component or job, decoded.
     pub name: &'a str,
-    /// The beginning of the request's body: what it asks for comes before what is missing.
-    pub body: &'a [u8],
+    /// The request's body, where it is whole: what is wrong with it comes before what is missing. `None`: nobody looked.
+    pub body: Option<&'a [u8]>,
     /// The own app id.
     pub app_id: &'a str,
     /// The own namespace.
@@ -49,16 +57,48 @@ pub struct Answer {
 
 impl Block {
     /// Whether the answer depends on the request's body.
-    pub fn looks_at_body(self) -> bool {
-        matches!(self, Block::Bindings | Block::Jobs | Block::Lock)
+    pub fn looks_at_body(self, verb: &str) -> bool {
+        !matches!(self.reads(verb), Reads::Anything)
+    }
+
+    /// How the body of a request is read, before anything else is looked for.
+    fn reads(self, verb: &str) -> Reads {
+        match (self, verb) {
+            (Block::ActorReminder, "DELETE") | (Block::SubtleCrypto | Block::WorkflowChange, _) => {
+                Reads::Protobuf(&[])
+            }
+            (Block::ActorReminder, "POST" | "PUT") => Reads::Go(Shape::Object, REMINDER),
+            (Block::ActorState, _) => Reads::Go(Shape::Array, &[]),
+            (Block::Bindings, _) => Reads::Go(Shape::Object, BINDING),
+            (Block::Conversation, _) => Reads::Protobuf(CONVERSATION),
+            (Block::Jobs, "POST") => Reads::Protobuf(JOB),
+            (Block::Lock, _) => Reads::Protobuf(LOCK),
+            (Block::Unlock, _) => Reads::Protobuf(UNLOCK),
+            _ => Reads::Anything,
+        }
     }
 
     /// The answer.
     pub fn answer(self, asked: &Question<'_>) -> Answer {
+        let text = String::from_utf8_lossy(asked.body.unwrap_or_default());
+        let reads = if asked.body.is_some() { self.reads(asked.verb) } else { Reads::Anything };
+        match reads.read(&text) {
+            Ok(said) => self.missing(asked, &said),
+            Err(why) => {
+                let text = format!("failed deserializing HTTP body: {why}");
+                plain(400, "ERR_MALFORMED_REQUEST", &text)
+            }
+        }
+    }
+
+    /// The answer to a request that could be served if the block were there.
+    fn missing(self, asked: &Question<'_>, said: &Said<'_>) -> Answer {
         let name = asked.name;
         match self {
-            Block::Actors => plain(400, "ERR_ACTOR_NO_PLACEMENT", "placement service is not configured"),
-            Block::Bindings => bindings(asked),
+            Block::Actors | Block::ActorReminder | Block::ActorState | Block::WorkflowChange => {
+                plain(400, "ERR_ACTOR_NO_PLACEMENT", "placement service is not configured")
+            }
+            Block::Bindings => bindings(asked, said),
             Block::Configuration => {
                 plain(500, "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", "configuration stores not configured")
             }
@@ -70,8 +110,8 @@ impl Block {
             Block::Crypto => {
                 plain(500, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", "crypto providers not configured")
             }
-            Block::Jobs => jobs(asked),
-            Block::Lock if !asked.names("expiryInSeconds") => {
+            Block::Jobs => jobs(asked, said),
+            Block::Lock if asked.body.is_some() && said.number("expiryInSeconds") <= 0 => {
                 let text = format!("ExpiryInSeconds is not positive in lock store {name}");
                 plain(400, "ERR_MALFORMED_REQUEST", &text)
             }
@@ -94,17 +134,36 @@ impl Block {
     }
 }
 
-impl Question<'_> {
-    /// Whether the body speaks of this field.
-    fn names(&self, field: &str) -> bool {
-        let quoted = format!("\"{field}\"");
-        self.body.windows(quoted.len()).any(|part| part.eq_ignore_ascii_case(quoted.as_bytes()))
-    }
-}
+const LOCK: &[Field] = &[
+    field("storeName", Kind::Text),
+    field("resourceId", Kind::Text),
+    field("lockOwner", Kind::Text),
+    field("expiryInSeconds", Kind::Int),
+];
+const UNLOCK: &[Field] =
+    &[field("storeName", Kind::Text), field("resourceId", Kind::Text), field("lockOwner", Kind::Text)];
+const JOB: &[Field] = &[
+    field("name", Kind::Text),
+    field("schedule", Kind::Text),
+    field("repeats", Kind::Count),
+    field("dueTime", Kind::Text),
+    field("ttl", Kind::Text),
+    field("overwrite", Kind::Bool),
+];
+const CONVERSATION: &[Field] = &[
+    field("name", Kind::Text),
+    field("inputs", Kind::Array),
+    field("parameters", Kind::Object),
+    field("metadata", Kind::Object),
+    field("temperature", Kind::Double),
+];
+const BINDING: &[Field] = &[field("operation", Kind::Text), field("metadata", Kind::Object)];
+const REMINDER: &[Field] =
+    &[field("dueTime", Kind::Text), field("period", Kind::Text), field("ttl", Kind::Text)];
 
-fn bindings(asked: &Question<'_>) -> Answer {
+fn bindings(asked: &Question<'_>, said: &Said<'_>) -> Answer {
     let name = asked.name;
-    let why = if asked.names("operation") {
+    let why = if asked.body.is_none() || said.has_text("operation") {
         format!("couldn't find output binding {name}")
     } else {
         "operation field is missing from request".to_owned()
@@ -112,9 +171,14 @@ fn bindings(asked: &Question<'_>) -> Answer {
     plain(500, "ERR_INVOKE_OUTPUT_BINDING", &format!("error invoking output binding {name}: {why}"))
 }
 
-fn jobs(asked: &Question<'_>) -> Answer {
+fn jobs(asked: &Question<'_>, said: &Said<'_>) -> Answer {
     let own = [("appID", asked.app_id), ("namespace", asked.namespace)];
-    if asked.verb == "POST" && !asked.names("schedule") && !asked.names("dueTime") {
+    let creates = asked.verb == "POST" && asked.body.is_some();
+    if creates && said.has_text("name") {
+        let (code, own) = ("DAPR_SCHEDULER_JOB_NAME", [("appID", asked.app_id)]);
+        return detailed(400, code, "Set the job name in the url only", Some(&own), code);
+    }
+    if creates && !said.has("schedule") && !said.has("dueTime") {
         let code = "DAPR_SCHEDULER_SCHEDULE_EMPTY";
         return detailed(400, code, "Schedule is empty", Some(&own), code);
     }
@@ -181,7 +245,8 @@ mod tests {
     use super::*;
 
     fn answer(block: Block, verb: &str, body: &str) -> (u16, String) {
-        let asked = Question { verb, name: "s", body: body.as_bytes(), app_id: "a", namespace: "default" };
+        let body = Some(body.as_bytes());
+        let asked = Question { verb, name: "s", body, app_id: "a", namespace: "default" };
         let Answer { status, body } = block.answer(&asked);
         (status, String::from_utf8(body).unwrap())
     }
@@ -205,5 +270,46 @@ mod tests {
         assert_eq!(answer(Block::Lock, "POST", r#"{"expiryInSeconds":1}"#).0, 500);
         assert_eq!(answer(Block::Jobs, "POST", "{}").0, 400);
         assert!(answer(Block::Jobs, "POST", r#"{"schedule":"@daily"}"#).1.contains("failed to schedule job"));
+        assert!(answer(Block::Jobs, "POST", r#"{"name":"x"}"#).1.contains("DAPR_SCHEDULER_JOB_NAME"));
+    }
+
+    #[test]
+    fn what_is_malformed_is_said_first_where_daprd_reads_the_body() {
+        for (block, verb) in [
+            (Block::ActorReminder, "POST"),
+            (Block::ActorReminder, "DELETE"),
+            (Block::ActorState, "PUT"),
+            (Block::Bindings, "POST"),
+            (Block::Conversation, "POST"),
+            (Block::Jobs, "POST"),
+            (Block::Lock, "POST"),
+            (Block::SubtleCrypto, "POST"),
+            (Block::Unlock, "POST"),
+            (Block::WorkflowChange, "POST"),
+        ] {
+            let (status, body) = answer(block, verb, "{");
+            assert_eq!(status, 400, "{block:?}");
+            let begins =
+                r#"{"errorCode":"ERR_MALFORMED_REQUEST","message":"failed deserializing HTTP body: "#;
+            assert!(body.starts_with(begins), "{block:?}: {body}");
+        }
+        for (block, verb) in [
+            (Block::Actors, "POST"),
+            (Block::ActorReminder, "GET"),
+            (Block::Crypto, "PUT"),
+            (Block::Jobs, "DELETE"),
+            (Block::Publish, "POST"),
+            (Block::State, "POST"),
+        ] {
+            assert!(!answer(block, verb, "{").1.contains("ERR_MALFORMED_REQUEST"), "{block:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_nobody_looked_at_is_not_judged() {
+        for block in [Block::Bindings, Block::Jobs, Block::Lock] {
+            let asked = Question { verb: "POST", name: "s", body: None, app_id: "a", namespace: "b" };
+            assert_eq!(block.answer(&asked).status, 500, "{block:?}");
+        }
     }
 }

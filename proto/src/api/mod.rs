@@ -3,6 +3,7 @@
 
 pub mod blocks;
 pub mod cors;
+pub mod json;
 pub mod log;
 pub mod routes;
 pub mod rules;
