@@ -4,6 +4,7 @@
 //! [`lifecycle`], without processes. It is one thread: the children's parent-death signal is tied to the thread that
 //! started them.
 
+mod app_health;
 mod children;
 mod follow;
 mod holder;
@@ -136,6 +137,7 @@ impl Sidecar {
         let mut actions = life.begin(started.elapsed());
         let mut readiness = Box::pin(readiness_after(door.clone(), Stage::Nothing));
         let mut stage = Stage::Nothing;
+        let mut unhealthy = Box::pin(app_health::fails(self.runtime.path().to_owned()));
         loop {
             if let Some(code) = self.act(&actions, &mut children) {
                 self.reap(&mut events, &children).await;
@@ -149,6 +151,7 @@ impl Sidecar {
                     None => { actions = Vec::new(); continue }
                 },
                 () = until(due), if due.is_some() => Event::Due,
+                () = &mut unhealthy, if life.is_blocking() => Event::AppUnhealthy,
                 reached = &mut readiness, if stage != Stage::Ready => {
                     stage = reached;
                     self.reached(stage, started);

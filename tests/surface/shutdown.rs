@@ -2,8 +2,8 @@
 
 use crate::stage::{Stage, recorded};
 use rig::echo::Echo;
-use rig::http1::client;
-use rig::sidecar::Sidecar;
+use rig::http1::{App, client};
+use rig::sidecar::{Sidecar, local};
 use rig::wait;
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
@@ -72,6 +72,26 @@ fn a_signal_may_only_be_noted_for_a_while() {
     assert_eq!(healthz(http).0, Some(204));
     assert_eq!(sidecar.ends_within(PATIENCE).and_then(|ended| ended.code()), Some(0));
     assert!(sidecar.output().contains("Block shutdown period expired, entering shutdown..."));
+}
+
+#[test]
+fn a_noted_signal_counts_once_the_app_is_unhealthy() {
+    let app = App::start_at(local(0), None);
+    app.answer_health("/healthz", 200);
+    let port = app.address().port().to_string();
+    let flags = ["--app-port", &port, "--enable-app-health-check", "--app-health-threshold", "1"];
+    let timing = ["--app-health-probe-interval", "1", "--dapr-block-shutdown-duration", "600s"];
+    let (mut sidecar, http) = Stage::new("gv-h").args(&flags).args(&timing).start();
+    let call = || client::get(http, "/v1.0/invoke/gv-h/method/x").status;
+    wait::until(PATIENCE, "the first probe", || call() == 200);
+    sidecar.signal(TERM);
+    wait::until(PATIENCE, "the block", || {
+        sidecar.output().contains("Blocking graceful shutdown for 10m0s or")
+    });
+    assert_eq!((healthz(http).0, call()), (Some(204), 200), "everything is served meanwhile");
+    app.answer_health("/healthz", 500);
+    assert_eq!(sidecar.ends_within(PATIENCE).and_then(|ended| ended.code()), Some(0));
+    assert!(sidecar.output().contains("App reported unhealthy, entering shutdown..."));
 }
 
 #[test]

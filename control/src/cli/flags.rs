@@ -249,7 +249,7 @@ pub struct DaprFlags {
     /// Seconds a shutdown may take; 0 waits without end
     #[arg(long, value_name = "SECONDS", default_value_t = 5, allow_hyphen_values = true)]
     pub dapr_graceful_shutdown_seconds: i64,
-    /// Keep serving this long after a signal before shutting down, such as 10s
+    /// Keep serving this long after a signal before shutting down, such as 10s, or until the app is unhealthy
     #[arg(long, hide_short_help = true, value_name = "DURATION", allow_hyphen_values = true)]
     pub dapr_block_shutdown_duration: Option<GoDuration>,
     /// Configuration file; may be given several times, later files win

@@ -3,7 +3,7 @@
 //! ```text
 //!            ready to call out         signal with --dapr-block-shutdown-duration
 //! Starting ───────────────────▶ Running ───────────────────────────▶ Blocking
-//!    │                             │ signal, app ended, shutdown API      │ period over
+//!    │                             │ signal, app ended, shutdown API      │ period over, app unhealthy
 //!    │ signal, given up            ▼                                      ▼
 //!    └────────────────────────▶ Draining ◀────────────────────────────────┘
 //!                                  │ data plane ended
@@ -62,6 +62,8 @@ pub(crate) enum Event {
     CanCallOut,
     /// TERM, INT or HUP to the supervisor.
     Signal,
+    /// The app fails its health probes.
+    AppUnhealthy,
     /// A moment that [`Lifecycle::next_due`] named has come.
     Due,
 }
@@ -92,6 +94,8 @@ pub(crate) enum Notice {
     Blocking(Duration),
     /// The block is over.
     BlockOver,
+    /// The block is over before its time: nobody is served any more.
+    BlockedInVain,
     /// Draining begins.
     ShuttingDown,
     /// The deadline passed.
@@ -178,6 +182,7 @@ impl Lifecycle {
             Event::Ended(part, end) => self.ended(part, end, now, &mut actions),
             Event::CanCallOut => self.can_call_out(now, &mut actions),
             Event::Signal => self.signal(now, &mut actions),
+            Event::AppUnhealthy => self.app_unhealthy(now, &mut actions),
             Event::Due => self.due(now, &mut actions),
         }
         actions
@@ -220,6 +225,18 @@ impl Lifecycle {
                 actions.push(Action::Say(Notice::Blocking(self.block)));
             }
             _ => self.drain(now, actions),
+        }
+    }
+
+    /// Whether a signal is only noted for now.
+    pub(crate) fn is_blocking(&self) -> bool {
+        matches!(self.phase, Phase::Blocking { .. })
+    }
+
+    fn app_unhealthy(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.is_blocking() {
+            actions.push(Action::Say(Notice::BlockedInVain));
+            self.drain(now, actions);
         }
     }
 

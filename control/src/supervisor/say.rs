@@ -210,9 +210,11 @@ impl Voice {
             }
             Notice::AppEnded(end) => self.info(&format!("the app ended ({}); shutting down", ended(end))),
             Notice::Blocking(period) => self.info(&format!(
-                "Blocking graceful shutdown for {period:?} or until app reports unhealthy..."
+                "Blocking graceful shutdown for {} or until app reports unhealthy...",
+                proto::time::go_text(period)
             )),
             Notice::BlockOver => self.info("Block shutdown period expired, entering shutdown..."),
+            Notice::BlockedInVain => self.info("App reported unhealthy, entering shutdown..."),
             Notice::ShuttingDown => self.info("Dapr is shutting down"),
             Notice::Forced => self.error("Graceful shutdown timeout exceeded, forcing shutdown"),
             Notice::Graceful => {

@@ -3,9 +3,9 @@
 use crate::shard::{Shard, View};
 use proto::invoke::quote;
 use proto::snapshot::{AppAddress, AppChannel, AppProtocol, HealthProbe};
+use proto::time::go_text;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// The JSON, with daprd's keys in daprd's order, as far as there is something to say.
 pub(super) fn show(shard: &Shard, view: &View) -> Vec<u8> {
@@ -105,44 +105,4 @@ fn health(out: &mut Vec<u8>, protocol: AppProtocol, probe: &HealthProbe) {
             probe.threshold
         ),
     );
-}
-
-/// A whole number of milliseconds as Go prints a duration: `500ms`, `1.5s`, `1m0s`, `1h0m0s`.
-fn go_text(time: Duration) -> String {
-    let (total, ms) = (time.as_secs(), time.subsec_millis());
-    if total == 0 {
-        return if ms == 0 { "0s".into() } else { format!("{ms}ms") };
-    }
-    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
-    let mut text = match (hours, minutes) {
-        (0, 0) => String::new(),
-        (0, _) => format!("{minutes}m"),
-        _ => format!("{hours}h{minutes}m"),
-    };
-    text.push_str(&seconds.to_string());
-    if ms > 0 {
-        text.push_str(format!(".{ms:03}").trim_end_matches('0'));
-    }
-    text.push('s');
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_printed_as_go_prints_them() {
-        let cases = [
-            (500, "500ms"),
-            (5000, "5s"),
-            (1500, "1.5s"),
-            (60_000, "1m0s"),
-            (3_661_000, "1h1m1s"),
-            (0, "0s"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(go_text(Duration::from_millis(ms)), text);
-        }
-    }
 }

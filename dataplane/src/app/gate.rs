@@ -15,10 +15,15 @@ impl Gate {
         self.closed.store(!open, Relaxed);
     }
 
+    /// Whether the app takes calls.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.load(Relaxed)
+    }
+
     /// # Errors
     /// The app fails its health probes.
     pub(crate) fn pass(&self) -> Result<(), Failure> {
-        if self.closed.load(Relaxed) {
+        if !self.is_open() {
             let text = "rpc error: code = Internal desc = app is not in a healthy state";
             return Err(Failure::new(Kind::AppUnhealthy, text));
         }

@@ -14,11 +14,11 @@ mod workers;
 
 use crate::config::{Config, Listening};
 use crate::log::{self, RUNTIME};
-use crate::metrics::Registry;
 use crate::rt::{self, Backend, Mailbox, Receiver, Sender, Shards};
 use crate::shard::{Common, Names};
 use crate::subscribe::{self, Channel, Subscription, Update};
-use proto::control::{Backend as BackendName, EndpointHealth, Peer, Report, exit};
+use proto::control::report::APP_UNHEALTHY;
+use proto::control::{Backend as BackendName, Count, EndpointHealth, Peer, Report, exit};
 use proto::snapshot::AppRef;
 use seat::{Seat, ToShard};
 use std::io;
@@ -197,7 +197,7 @@ fn subscribe(
     };
     let report = move || {
         let id = known_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        report(&questions, &common.registry, &id)
+        report(&questions, &common, &id)
     };
     subscribe::start(channel, deliver, report)
 }
@@ -210,8 +210,11 @@ struct Told {
 }
 
 /// All numbers, with what the shards tell about their peers as far as they answer in time.
-fn report(shards: &[Sender<ToShard>], registry: &Registry, app_id: &str) -> Report {
-    let mut report = registry.collect(app_id);
+fn report(shards: &[Sender<ToShard>], common: &Common, app_id: &str) -> Report {
+    let mut report = common.registry.collect(app_id);
+    let unhealthy = !common.gate.is_open();
+    report.counts.push(Count { name: APP_UNHEALTHY.into(), value: unhealthy.into() });
+    report.warnings.extend(unhealthy.then(|| "the app fails its health probes and gets no calls".to_owned()));
     let (answer, answers) = mpsc::channel();
     let asked = shards.iter().filter(|shard| shard.send(ToShard::Tell(answer.clone())).is_ok()).count();
     drop(answer);

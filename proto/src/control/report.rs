@@ -3,6 +3,9 @@
 use super::{Family, Report};
 use prost::Message as _;
 
+/// The count that is 1 while the app fails its health probes, and 0 while it takes calls.
+pub const APP_UNHEALTHY: &str = "app unhealthy";
+
 /// Size in bytes above which a report is cut. A single series or peer is far smaller than what is left to the frame's limit.
 pub const MAX_PART: usize = 1 << 20;
 /// Most parts of one report; what is beyond is dropped and counted as lost.

@@ -167,6 +167,19 @@ fn a_blocked_shutdown_keeps_serving_until_the_period_is_over() {
 }
 
 #[test]
+fn a_blocked_shutdown_ends_early_when_the_app_is_unhealthy() {
+    let mut life = Lifecycle::new(false, 5 * S, 10 * S);
+    life.begin(Duration::ZERO);
+    life.on(Event::CanCallOut, S);
+    assert_eq!(life.on(Event::AppUnhealthy, S), [], "only a blocked shutdown cares");
+    life.on(Event::Signal, 2 * S);
+    assert!(life.is_blocking());
+    let actions = life.on(Event::AppUnhealthy, 3 * S);
+    assert_eq!(actions[0], Action::Say(Notice::BlockedInVain));
+    assert_eq!(actions[2], Action::Terminate(Part::DataPlane));
+}
+
+#[test]
 fn a_signal_during_the_start_ends_it_in_order() {
     let mut life = Lifecycle::new(true, 5 * S, 10 * S);
     life.begin(Duration::ZERO);
