@@ -56,7 +56,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Stream, scope: Scope) {
     }
     match after {
         After::Upgrade => Box::pin(h2c::upgrade(shard, connection, scope)).await,
-        after => connection.end(after).await,
+        after => Box::pin(connection.end(after)).await, // apart for the same reason
     }
 }
 

@@ -6,7 +6,9 @@ use crate::http2;
 use crate::rt::{self, Chunk, Reader, RecvError, Segment, Tick};
 use proto::http1::framing::{BodyError, Framing, Incoming};
 use std::fmt;
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// Bytes of further requests that are kept while one is at work.
 const MOST_AHEAD: usize = 16 << 10;
@@ -132,15 +134,27 @@ impl Source {
     ) -> Result<(), NoHead> {
         head.clear();
         let mut deadline = by.first_byte;
+        poll_fn(|cx| self.poll_head(head, limit, (&mut deadline, by.rest), cx)).await
+    }
+
+    /// One look at what came of a head. `deadline` is moved once by `rest`, at the first byte.
+    fn poll_head(
+        &mut self,
+        head: &mut Vec<u8>,
+        limit: usize,
+        (deadline, rest): (&mut Tick, Duration),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoHead>> {
         loop {
-            if !head.is_empty() && deadline == by.first_byte {
-                deadline = rt::now() + by.rest;
-            }
-            if !self.fill(deadline).await.map_err(NoHead::from)? {
-                return Err(if head.is_empty() { NoHead::End } else { NoHead::Truncated });
+            let began = !head.is_empty();
+            if !ready!(self.poll_fill(*deadline, cx)).map_err(NoHead::from)? {
+                return Poll::Ready(Err(if began { NoHead::Truncated } else { NoHead::End }));
             }
             if self.move_head(head) || head.len() > limit {
-                return Ok(());
+                return Poll::Ready(Ok(()));
+            }
+            if !began && !head.is_empty() {
+                *deadline = rt::now() + rest;
             }
         }
     }
@@ -176,7 +190,7 @@ impl Source {
             if body.is_done() {
                 return Ok(None);
             }
-            if !self.fill(by).await.map_err(NoBody::from)? {
+            if !poll_fn(|cx| self.poll_fill(by, cx)).await.map_err(NoBody::from)? {
                 body.end_of_stream().map_err(NoBody::Broken)?;
                 return Ok(None);
             }
@@ -192,19 +206,19 @@ impl Source {
     }
 
     /// Receives unless there are unused bytes; `false` at the end of the stream.
-    async fn fill(&mut self, by: Tick) -> Result<bool, RecvError> {
+    fn poll_fill(&mut self, by: Tick, cx: &mut Context<'_>) -> Poll<Result<bool, RecvError>> {
         if !self.rest.is_empty() {
-            return Ok(true);
+            return Poll::Ready(Ok(true));
         }
         if self.ended {
-            return Ok(false);
+            return Poll::Ready(Ok(false));
         }
-        match self.wire.recv(by).await? {
+        match ready!(self.wire.poll_recv(by, cx))? {
             Some(Received::Chunk(chunk)) => self.rest = Rest::Chunk(chunk),
             Some(Received::Own(bytes)) => self.rest = Rest::own(bytes),
             None => self.ended = true,
         }
-        Ok(!self.ended)
+        Poll::Ready(Ok(!self.ended))
     }
 
     /// Watches the connection while somebody else is at work: ready with the error when it failed. What comes meanwhile
@@ -233,7 +247,7 @@ pub(crate) struct Deadlines {
     /// Its first byte.
     pub(crate) first_byte: Tick,
     /// How long the rest may take after its first byte.
-    pub(crate) rest: std::time::Duration,
+    pub(crate) rest: Duration,
 }
 
 impl Rest {

@@ -31,35 +31,18 @@ pub(crate) enum From {
 
 impl From {
     /// What came next; `None` at the end.
-    pub(crate) async fn recv(&mut self, by: Tick) -> Result<Option<Received>, RecvError> {
-        match self {
-            From::Socket(reader) => Ok(reader.recv(by).await?.map(Received::Chunk)),
-            From::Sealed(reader, sealed) => loop {
-                if sealed.is_closed() {
-                    return Ok(None);
-                }
-                let chunk = reader.recv(by).await?;
-                if let Some(opened) = open(sealed, chunk)? {
-                    return Ok(Some(opened));
-                }
-            },
-            From::Stream(_) => poll_fn(|cx| self.poll_recv(by, cx)).await,
-        }
-    }
-
-    /// [`From::recv`]; a socket's deadline does not count here.
     pub(crate) fn poll_recv(
         &mut self,
         by: Tick,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Received>, RecvError>> {
         match self {
-            From::Socket(reader) => reader.poll_recv(cx).map_ok(|chunk| chunk.map(Received::Chunk)),
+            From::Socket(reader) => reader.poll_recv_by(by, cx).map_ok(|chunk| chunk.map(Received::Chunk)),
             From::Sealed(reader, sealed) => loop {
                 if sealed.is_closed() {
                     return Poll::Ready(Ok(None));
                 }
-                let chunk = ready!(reader.poll_recv(cx))?;
+                let chunk = ready!(reader.poll_recv_by(by, cx))?;
                 if let Some(opened) = open(sealed, chunk)? {
                     return Poll::Ready(Ok(Some(opened)));
                 }

@@ -5,7 +5,7 @@ use super::workers::Workers;
 use super::{NamesEverywhere, Told};
 use crate::admin::{self, Scope};
 use crate::config::{ListenAt, Listening, Role};
-use crate::listen::{self, Placed, Placement};
+use crate::listen::{self, Place, Placed, Placement};
 use crate::log::{self, RUNTIME};
 use crate::mesh::{self, MeshLimits, Serving};
 use crate::metrics::Level;
@@ -177,23 +177,29 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
         if surplus {
             shard.reached("connections", format_args!("{} are open", listen::MOST_CONNECTIONS));
         }
-        let (shard, serving, workers) = (shard.clone(), serving.clone(), workers.clone());
-        rt::spawn(Survive::new(async move {
-            let _place = place;
-            match role {
-                Role::Internal if surplus => stream.abort(),
-                _ if surplus => admin::turn_away(stream).await,
-                // apart: a client's connection need not have room for it
-                Role::Internal => Box::pin(peer(shard, stream, &serving, workers)).await,
-                Role::Http => admin::serve(shard, stream, Scope::Api).await,
-                Role::Public => admin::serve(shard, stream, Scope::Public).await,
-            }
-        }));
+        let shard = shard.clone();
+        // a task for each kind: a client's connection need not have room for a peer's
+        match role {
+            Role::Internal if surplus => stream.abort(),
+            _ if surplus => start(place, admin::turn_away(stream)),
+            Role::Internal => start(place, peer(shard, stream, serving.clone(), workers.clone())),
+            Role::Http => start(place, admin::serve(shard, stream, Scope::Api)),
+            Role::Public => start(place, admin::serve(shard, stream, Scope::Public)),
+        }
     }
 }
 
+/// Starts a connection's task, which holds the connection's place.
+fn start(place: Place, serves: impl Future<Output = ()> + 'static) {
+    let serves = Survive::new(serves);
+    rt::spawn(async move {
+        let _place = place;
+        serves.await;
+    });
+}
+
 /// Serves the connection of another sidecar to its end.
-async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving, workers: Rc<Workers>) {
+async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: Serving, workers: Rc<Workers>) {
     let _open = shard.metrics.hold(Level::PeerConnections);
     let informed = shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
     let view = shard.view();
@@ -202,7 +208,7 @@ async fn peer(shard: Rc<Shard>, stream: rt::Stream, serving: &Serving, workers: 
         return stream.abort(); // nobody may call before it is known who may
     }
     let identity = view.identity.clone().filter(|_| mtls);
-    let end = mesh::serve(stream, identity, serving, move |call| workers.serve(call)).await;
+    let end = mesh::serve(stream, identity, &serving, move |call| workers.serve(call)).await;
     log::debug(RUNTIME, format_args!("connection of a peer ended: {end}"));
     if let mesh::LinkEnd::Http2(violation) = &end {
         shard.broke(violation);

@@ -236,12 +236,17 @@ impl Reader {
     /// # Errors
     /// As there.
     pub async fn recv(&mut self, by: Tick) -> Result<Option<Chunk>, RecvError> {
-        std::future::poll_fn(|cx| with_net(|net| net.poll_recv(self.at, by, cx))).await
+        std::future::poll_fn(|cx| self.poll_recv_by(by, cx)).await
     }
 
     /// As [`Stream::poll_recv`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, RecvError>> {
-        with_net(|net| net.poll_recv(self.at, Tick::NEVER, cx))
+        self.poll_recv_by(Tick::NEVER, cx)
+    }
+
+    /// [`Stream::recv`] for hand-written futures.
+    pub fn poll_recv_by(&mut self, by: Tick, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, RecvError>> {
+        with_net(|net| net.poll_recv(self.at, by, cx))
     }
 
     /// As [`Stream::is_quiet`].

@@ -299,6 +299,6 @@ fn the_state_of_a_connection_and_of_a_call_stays_small() {
     fn call<F: Future>(_: fn(Rc<Shard>, Call) -> F) -> usize {
         std::mem::size_of::<F>()
     }
-    assert!(connection(crate::admin::serve) <= 1 << 10, "{} bytes", connection(crate::admin::serve));
+    assert!(connection(crate::admin::serve) <= 560, "{} bytes", connection(crate::admin::serve));
     assert!(call(callee::handle) <= 8 << 10, "{} bytes", call(callee::handle));
 }
