@@ -32,6 +32,7 @@ use proto::invoke::{escape, target};
 use route::{Route, is_about_health, is_preflight, refused, route};
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -102,51 +103,87 @@ async fn exchange(shard: &Rc<Shard>, connection: &mut Connection, scope: Scope) 
     if upgrade == Wanted::Upgrade {
         return After::Upgrade;
     }
-    let served = shard.is_informed()
-        || (request.method == "GET" && is_about_health(path.raw))
-        || shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
-    let view = shard.view();
+    let (view, informed) = informed(shard, view, &request, &path).await;
     let mut body = Body::new(source, &request, view.snapshot.limits.max_body, *ends);
     let keep = Cell::new(request.keeps_alive() && !is_stream && !shard.is_draining());
-    let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
-    let refused = match (upgrade, served) {
+    let refused = match (upgrade, informed) {
         (Wanted::Broken, _) => Some(Own::empty(500)),
         (_, true) => refused(&view, &request, &path, scope),
         (_, false) => Some(uninformed()),
     };
+    let came = Came { request: &request, path, client: *client, scope, keep: &keep, refused };
+    serve_one(shard, &view, came, &mut body, &mut answer).await;
+    settle(body, &answer, keep.get(), rt::now()).await
+}
+
+/// The newest view, once there is one that a request like this can be judged by; `false` where none came in time.
+async fn informed(
+    shard: &Shard,
+    view: Rc<View>,
+    request: &Request<'_, '_>,
+    path: &Path<'_>,
+) -> (Rc<View>, bool) {
+    if shard.is_informed() || (request.method == "GET" && is_about_health(path.raw)) {
+        return (view, true);
+    }
+    let informed = shard.is_informed_by(rt::now() + FIRST_SNAPSHOT_TIME).await;
+    (shard.view(), informed)
+}
+
+/// A request whose head is understood.
+struct Came<'r> {
+    request: &'r Request<'r, 'r>,
+    path: Path<'r>,
+    client: Option<IpAddr>,
+    scope: Scope,
+    keep: &'r Cell<bool>,
+    /// The answer, where it goes no further.
+    refused: Option<Own<'r>>,
+}
+
+/// Takes a request through the pipeline and to whom it is meant for; afterwards it is answered and recorded.
+async fn serve_one(
+    shard: &Rc<Shard>,
+    view: &View,
+    came: Came<'_>,
+    body: &mut Body<'_>,
+    answer: &mut Sink<'_>,
+) {
+    let Came { request, path, client, scope, keep, refused } = came;
+    let mut record = Record::begin(&shard.metrics, Side::Outbound, request.method, path.raw, now());
     let goes_on = refused.is_none() && scope == Scope::Api;
-    let entry = if goes_on { pipeline::enter(shard, &view, &path, *client) } else { None };
+    let entry = if goes_on { pipeline::enter(shard, view, request, &path, client) } else { None };
+    if let Some(entry) = &entry {
+        body.uppercase(entry.uppercase().request);
+        answer.uppercase(entry.uppercase().response);
+    }
     let path = entry.as_ref().and_then(|entry| entry.path()).unwrap_or(path);
     let route = match refused.or_else(|| entry.as_ref()?.refusal()) {
         Some(own) => Route::Answer(own),
-        None => route(shard, &view, &request, &path, scope),
+        None => route(shard, view, request, &path, scope),
     };
-    let lines = lines(&view, &request, scope, entry.as_deref());
+    let lines = lines(view, request, scope, entry.as_deref());
     let own = match route {
         Route::Answer(own) => Some(own),
-        Route::Ask(ask) => {
-            Some(Own { traced: true, ..ask.answer(shard, &view, &mut body, &mut answer).await })
-        }
+        Route::Ask(ask) => Some(Own { traced: true, ..ask.answer(shard, view, body, answer).await }),
         Route::Invoke => None,
     };
     let logged = own.as_ref().is_none_or(|own| !own.unlogged);
     match own {
         None => {
-            let calling = Calling { request: &request, path: &path, lines: &lines, keep: &keep };
-            proxy::outbound::invoke(shard, &calling, &mut body, &mut answer, &mut record).await;
+            let calling = Calling { request, path: &path, lines: &lines, keep };
+            proxy::outbound::invoke(shard, &calling, body, answer, &mut record).await;
         }
         Some(own) => {
-            let trace =
-                if own.traced { Trace::of(shard, &view, &request, path.raw) } else { Trace::default() };
-            let told = Told { request: &request, trace, lines, keep: &keep };
-            told.send(own, shard, &mut body, &mut answer, &mut record).await;
+            let trace = if own.traced { Trace::of(shard, view, request, path.raw) } else { Trace::default() };
+            let told = Told { request, trace, lines, keep };
+            told.send(own, shard, body, answer, &mut record).await;
         }
     }
     if logged {
-        api_log::called(&view, scope, &request, &path, &record);
+        api_log::called(view, scope, request, &path, &record);
     }
     record.finish();
-    settle(body, &answer, keep.get(), rt::now()).await
 }
 
 /// A head beyond its limit is counted.

@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 const ALIAS: &str = "middleware.http.routeralias";
 const CHECKER: &str = "middleware.http.routerchecker";
 const LIMIT: &str = "middleware.http.ratelimit";
+const UPPERCASE: &str = "middleware.http.uppercase";
+
+/// The types that this build has.
+const BUILT: [&str; 4] = [ALIAS, CHECKER, LIMIT, UPPERCASE];
 
 /// `maxRequestsPerSecond` where it is absent.
 const DEFAULT_PER_SECOND: f64 = 100.0;
@@ -86,7 +90,7 @@ fn handler(node: &Node, context: &str, reader: &mut Reader<'_>) -> Option<Handle
     let (name, kind, version) = (text("name"), text("type"), text("version"));
     fields.accept(&["selector"]);
     fields.finish(reader);
-    if ![ALIAS, CHECKER, LIMIT].contains(&kind.as_str()) {
+    if !is_built(&kind) {
         let message = format!(
             "{context}: middleware {kind:?} is not built; calls that it may refuse would pass without it, so this sidecar does not start"
         );
@@ -109,7 +113,7 @@ fn handler(node: &Node, context: &str, reader: &mut Reader<'_>) -> Option<Handle
 
 /// Whether a component of this type is read here.
 pub(super) fn is_built(kind: &str) -> bool {
-    [ALIAS, CHECKER, LIMIT].contains(&kind)
+    BUILT.contains(&kind)
 }
 
 /// The type of a component; empty where there is none.
@@ -133,6 +137,7 @@ pub(super) fn read(spec: &Node, kind: &str, reader: &mut Reader<'_>) -> Result<M
             None => Ok(Middleware::RouterAlias(given.clone())),
         },
         CHECKER => Ok(Middleware::RouterChecker(wanted("rule").cloned().unwrap_or_default())),
+        UPPERCASE => Ok(uppercase(&given)),
         _ => match wanted("maxRequestsPerSecond").map(|text| text.trim().parse()) {
             None => Ok(Middleware::RateLimit(DEFAULT_PER_SECOND)),
             Some(Ok(max)) => Ok(Middleware::RateLimit(max)),
@@ -163,6 +168,16 @@ fn properties(node: Option<&Node>, reader: &mut Reader<'_>) -> Result<Vec<(Strin
         all.push((name, value));
     }
     Ok(all)
+}
+
+/// As daprd's: the name counts as it is spelled, and whatever is no direction means requests.
+fn uppercase(given: &[(String, String)]) -> Middleware {
+    let named = given.iter().rev().find(|(key, _)| key == "direction");
+    match named.map(|(_, value)| value.to_lowercase()).as_deref() {
+        Some("response") => Middleware::Uppercase { request: false, response: true },
+        Some("both") => Middleware::Uppercase { request: true, response: true },
+        _ => Middleware::Uppercase { request: true, response: false },
+    }
 }
 
 /// A mapping of paths to targets as JSON or YAML; what is none has no usable path.
@@ -213,6 +228,22 @@ mod tests {
             (LIMIT, "- {name: maxRequestsPerSecond, value: 2.5}", Middleware::RateLimit(2.5)),
             (LIMIT, "- {name: maxRequestsPerSecond, value: '10'}", Middleware::RateLimit(10.0)),
             (LIMIT, "", Middleware::RateLimit(100.0)),
+            (UPPERCASE, "", Middleware::Uppercase { request: true, response: false }),
+            (
+                UPPERCASE,
+                "- {name: direction, value: Response}",
+                Middleware::Uppercase { request: false, response: true },
+            ),
+            (
+                UPPERCASE,
+                "- {name: direction, value: both}",
+                Middleware::Uppercase { request: true, response: true },
+            ),
+            (
+                UPPERCASE,
+                "- {name: Direction, value: both}",
+                Middleware::Uppercase { request: true, response: false },
+            ),
         ] {
             assert_eq!(component(kind, metadata), (Ok(wanted), Vec::new()), "{metadata}");
         }

@@ -1,6 +1,6 @@
 //! HTTP pipelines as they are stored. Nothing in them is secret.
 
-use proto::policy::pipeline;
+use proto::policy::pipeline::{self, Bodies};
 use serde::{Deserialize, Serialize};
 
 /// What requests pass on their way, the first handler first.
@@ -21,6 +21,13 @@ pub enum Middleware {
     RouterChecker(String),
     /// `middleware.http.ratelimit`: most requests a second.
     RateLimit(f64),
+    /// `middleware.http.uppercase`.
+    Uppercase {
+        /// Bodies that are sent.
+        request: bool,
+        /// Bodies that are answered.
+        response: bool,
+    },
 }
 
 impl Middleware {
@@ -29,6 +36,9 @@ impl Middleware {
             Middleware::RouterAlias(routes) => pipeline::Middleware::RouterAlias { routes: routes.clone() },
             Middleware::RouterChecker(rule) => pipeline::Middleware::RouterChecker { rule: rule.clone() },
             Middleware::RateLimit(max) => pipeline::Middleware::RateLimit { max_per_second: *max },
+            Middleware::Uppercase { request, response } => {
+                pipeline::Middleware::Uppercase(Bodies { request: *request, response: *response })
+            }
         }
     }
 

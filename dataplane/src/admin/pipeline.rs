@@ -4,9 +4,10 @@ use super::own::Own;
 use crate::shard::limiter::Counted;
 use crate::shard::{Shard, View};
 use proto::api::cors::Lines;
+use proto::http1::head::Request;
 use proto::invoke::target::Path;
 use proto::policy::pipeline::rate::Said;
-use proto::policy::pipeline::{Called, Passed, Refusal, seen};
+use proto::policy::pipeline::{Bodies, Called, Passed, Refusal, seen};
 use std::net::IpAddr;
 
 /// A request that went through the pipeline.
@@ -20,6 +21,7 @@ pub(super) struct Entry {
 pub(super) fn enter(
     shard: &Shard,
     view: &View,
+    request: &Request<'_, '_>,
     path: &Path<'_>,
     client: Option<IpAddr>,
 ) -> Option<Box<Entry>> {
@@ -29,9 +31,12 @@ pub(super) fn enter(
     }
     let who = client.map(|client| client.to_string()).unwrap_or_default();
     let called = Called { path: &seen(path.raw), query: path.query };
-    let passed = pipeline.run(&called, |handler, rate, path| {
+    let mut passed = pipeline.run(&called, |handler, rate, path| {
         shard.common.limiter.take(Counted { side: "api", handler, who: &who, path }, rate)
     });
+    if request.switches_to().is_some() {
+        passed.uppercase = Bodies::default(); // what follows may be no text
+    }
     let lines = passed.said.iter().flat_map(Said::lines).collect();
     Some(Box::new(Entry { passed, lines }))
 }
@@ -41,6 +46,11 @@ impl Entry {
     pub(super) fn path(&self) -> Option<Path<'_>> {
         let changed = self.passed.changed.as_ref()?;
         Some(Path { raw: &changed.path, query: &changed.query })
+    }
+
+    /// The letters of which bodies become capital ones.
+    pub(super) fn uppercase(&self) -> Bodies {
+        self.passed.uppercase
     }
 
     /// The answer, where the request goes no further.

@@ -66,8 +66,12 @@ impl Connection {
 
     /// The halves for one exchange.
     pub(crate) fn exchange(&mut self) -> (Sink<'_>, Answer<'_>) {
-        let answer =
-            Answer { source: &mut self.source, head: &mut self.head, incoming: Incoming::new(Framing::None) };
+        let answer = Answer {
+            source: &mut self.source,
+            head: &mut self.head,
+            incoming: Incoming::new(Framing::None),
+            uppercase: false,
+        };
         (Sink::new(&mut self.to), answer)
     }
 
@@ -83,6 +87,8 @@ pub(crate) struct Answer<'c> {
     source: &'c mut Source,
     head: &'c mut Vec<u8>,
     incoming: Incoming,
+    /// Letters of the body become capital ones.
+    uppercase: bool,
 }
 
 /// Why there is no usable answer head.
@@ -137,6 +143,11 @@ impl Answer<'_> {
         *self.head = head;
     }
 
+    /// The letters `a` to `z` of the body become capital ones, if `on`.
+    pub(crate) fn uppercase(&mut self, on: bool) {
+        self.uppercase = on;
+    }
+
     /// The head is understood: a body framed so follows.
     pub(crate) fn begin_body(&mut self, framing: Framing) {
         self.incoming = self.source.incoming(framing);
@@ -144,7 +155,8 @@ impl Answer<'_> {
 
     /// The next piece of the body; `None` at its end.
     pub(crate) async fn piece(&mut self, by: Tick) -> Result<Option<Segment>, NoBody> {
-        self.source.piece(&mut self.incoming, by).await
+        let piece = self.source.piece(&mut self.incoming, by).await?;
+        Ok(piece.map(|piece| if self.uppercase { Segment::Vec(piece.to_ascii_uppercase()) } else { piece }))
     }
 
     /// Frees receive buffers before a wait for somebody else.

@@ -150,6 +150,8 @@ pub(crate) struct Body<'c> {
     /// The client waits for `100 Continue`.
     uninvited: bool,
     ends: Option<Ends>,
+    /// Its letters become capital ones.
+    uppercase: bool,
 }
 
 impl<'c> Body<'c> {
@@ -162,7 +164,13 @@ impl<'c> Body<'c> {
     ) -> Body<'c> {
         let framing = request.framing();
         let incoming = source.incoming(framing);
-        Body { source, incoming, framing, limit, taken: 0, uninvited: request.expects_continue(), ends }
+        let uninvited = request.expects_continue();
+        Body { source, incoming, framing, limit, taken: 0, uninvited, ends, uppercase: false }
+    }
+
+    /// Its letters `a` to `z` become capital ones, if `on`.
+    pub(crate) fn uppercase(&mut self, on: bool) {
+        self.uppercase = on;
     }
 
     /// Whether the body has no declared length: it cannot be kept for a retry.
@@ -209,6 +217,7 @@ impl<'c> Body<'c> {
         self.taken += piece.len() as u64;
         match self.limit {
             Some(limit) if self.taken > limit => Err(BodyFailure::TooLarge { limit }),
+            _ if self.uppercase => Ok(Some(Segment::Vec(piece.to_ascii_uppercase()))),
             _ => Ok(Some(piece)),
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Sink<'c> {
     state: State,
     /// The client speaks HTTP/1.0, and is answered in it.
     old: bool,
+    /// Letters of the body become capital ones.
+    uppercase: bool,
 }
 
 #[derive(Debug)]
@@ -47,12 +49,18 @@ impl<'c> Sink<'c> {
             tail: Vec::new(),
             state: State::Head,
             old: false,
+            uppercase: false,
         }
     }
 
     /// Answers are written for a client of that version.
     pub(crate) fn speaks(&mut self, version: Version) {
         self.old = version == Version::Http10;
+    }
+
+    /// The letters `a` to `z` of the body become capital ones, if `on`.
+    pub(crate) fn uppercase(&mut self, on: bool) {
+        self.uppercase = on;
     }
 
     /// Where the head is to be appended.
@@ -82,13 +90,12 @@ impl<'c> Sink<'c> {
 
     /// What was appended to the head is a whole message, with its body.
     pub(crate) fn whole(&mut self) {
+        if self.uppercase {
+            let end = end_of_head(&self.tail);
+            self.tail.iter_mut().skip(end).for_each(|byte| byte.make_ascii_uppercase());
+        }
         if self.to.is_stream() {
-            let end = self
-                .tail
-                .windows(4)
-                .position(|four| four == b"\r\n\r\n")
-                .map_or(self.tail.len(), |at| at + 4);
-            let body = self.tail.split_off(end);
+            let body = self.tail.split_off(end_of_head(&self.tail));
             self.fields = Some(std::mem::replace(&mut self.tail, body));
             self.ends = true;
         }
@@ -127,6 +134,9 @@ impl<'c> Sink<'c> {
     /// More bytes than the framing allows.
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), BodyError> {
         match &mut self.state {
+            State::Body(outgoing) if self.uppercase => {
+                outgoing.piece(&mut self.tail, &data.to_ascii_uppercase())
+            }
             State::Body(outgoing) => outgoing.piece(&mut self.tail, data),
             _ => Err(BodyError::Length { declared: 0, actual: data.len() as u64 }),
         }
@@ -147,7 +157,7 @@ impl<'c> Sink<'c> {
         if !self.tail.is_empty() {
             self.pending.push(Segment::Vec(std::mem::take(&mut self.tail)));
         }
-        self.pending.push(piece);
+        self.pending.push(if self.uppercase { Segment::Vec(piece.to_ascii_uppercase()) } else { piece });
         self.tail.extend_from_slice(after);
         Ok(())
     }
@@ -212,4 +222,9 @@ impl<'c> Sink<'c> {
     pub(crate) async fn interim(&mut self, status: u16, bytes: &'static [u8]) -> Result<(), SendError> {
         self.to.interim(status, bytes).await
     }
+}
+
+/// Where the body of a whole message begins.
+fn end_of_head(message: &[u8]) -> usize {
+    message.windows(4).position(|four| four == b"\r\n\r\n").map_or(message.len(), |at| at + 4)
 }

@@ -21,6 +21,7 @@ use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::external::{Place, from_client, verb};
 use proto::invoke::target::{Destination, Target};
 use proto::invoke::url::{self, BadUrl, Origin, Url};
+use proto::policy::pipeline::Bodies;
 use proto::policy::redirect::{self, Follow};
 use proto::snapshot::HttpEndpoint;
 use std::cell::Cell;
@@ -161,7 +162,16 @@ impl<'c> Call<'c> {
         };
         let (first, ended) = (replay.unsent(), hop.as_get || body.is_done());
         let max_head = view.snapshot.limits.max_head;
-        let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade: None };
+        let request = AppRequest {
+            head: &head,
+            framing,
+            asked,
+            first,
+            ended,
+            max_head,
+            upgrade: None,
+            uppercase: Bodies::default(),
+        };
         self.exchange(hop, &request, body, answer).await
     }
 

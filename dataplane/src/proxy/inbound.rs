@@ -191,7 +191,7 @@ impl Incoming<'_> {
             (record.status, record.bytes_out) = refused.send(hop, self.shape).await?;
             return Ok(());
         }
-        let (method, mut invoke) = (entry.method, *invoke);
+        let (uppercase, method, mut invoke) = (entry.uppercase, entry.method, *invoke);
         invoke.query = &entry.query;
         let invoke = &invoke;
         let forwarding = app::forward(&app, permit).await?;
@@ -208,7 +208,7 @@ impl Incoming<'_> {
             Asked { scheme: app.scheme(), verb, host: app.host(), method: &method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
         let first = received.data;
-        let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade };
+        let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade, uppercase };
         let served = serve(self, hop, &forwarding, &request, received.sequence).await;
         rt::give_back(head);
         let Served { status, bytes_in, bytes_out } = served?;

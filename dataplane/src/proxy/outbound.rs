@@ -21,6 +21,7 @@ use proto::invoke::headers::client::Asked;
 use proto::invoke::target::{self, Destination, Path};
 use proto::invoke::{method, target::Form};
 use proto::policy::acl::Permit;
+use proto::policy::pipeline::Bodies;
 use proto::policy::retry::{Attempts, FailedAttempt, RetryPolicy, Stop, Verdict};
 use proto::snapshot::AppRef;
 use std::borrow::Cow;
@@ -107,7 +108,7 @@ async fn story<'p>(
     if let Some(refused) = &entry.refused {
         return client.refuse(refused, body, answer, record).await;
     }
-    let mut out = Outgoing::new(client, target, &entry.method, &entry.query, address.form);
+    let mut out = Outgoing::new(client, target, &entry, address.form);
     let told = match permit {
         Some(permit) => own::call(&out, permit, body, answer).await,
         None => remote(&mut out, body, answer, record).await,
@@ -294,6 +295,8 @@ pub(super) struct Outgoing<'o> {
     pub(super) target: Rc<Target>,
     pub(super) method: &'o str,
     pub(super) query: &'o str,
+    /// Bodies of a call of the own app whose letters become capital ones.
+    pub(super) uppercase: Bodies,
     /// Known names that the form of address used up.
     pub(super) dropped: u64,
     pub(super) trace: Trace,
@@ -307,14 +310,15 @@ pub(super) struct Outgoing<'o> {
 }
 
 impl<'o> Outgoing<'o> {
-    fn new(client: &'o Client<'_>, target: Rc<Target>, method: &'o str, query: &'o str, form: Form) -> Self {
+    fn new(client: &'o Client<'_>, target: Rc<Target>, entry: &'o pipeline::Entry<'_>, form: Form) -> Self {
         Outgoing {
             shard: client.shard,
             view: client.view.clone(),
             request: client.request,
             target,
-            method,
-            query,
+            method: &entry.method,
+            query: &entry.query,
+            uppercase: entry.uppercase,
             dropped: form.dropped() | client.trace.dropped(),
             trace: client.trace,
             status: Cell::new(0),

@@ -52,7 +52,8 @@ pub(super) async fn call(
     let framing = if upgrade.is_some() { Framing::UntilClose } else { framing };
     let (first, ended) = (replay.unsent(), body.is_done() && upgrade.is_none());
     let max_head = out.view.snapshot.limits.max_head;
-    let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade };
+    let request =
+        AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade, uppercase: out.uppercase };
     exchange(out, &forwarding, &request, body, answer).await
 }
 

@@ -10,7 +10,7 @@ use proto::http1::encode;
 use proto::http1::head::{Head, Limits, Response, Slots};
 use proto::invoke::failure::{Failure, Kind};
 use proto::policy::pipeline::rate::Said;
-use proto::policy::pipeline::{Called, Refusal};
+use proto::policy::pipeline::{Bodies, Called, Refusal};
 use std::borrow::Cow;
 
 /// A call on its way to the app.
@@ -20,6 +20,8 @@ pub(super) struct Entry<'c> {
     pub(super) query: Cow<'c, str>,
     /// It goes no further.
     pub(super) refused: Option<Refused>,
+    /// Bodies whose letters become capital ones.
+    pub(super) uppercase: Bodies,
 }
 
 /// The answer to a call that goes no further.
@@ -52,13 +54,14 @@ fn through<'c>(shard: &Shard, view: &View, who: &str, method: &'c str, query: &'
             (Cow::Owned(changed.path.trim_start_matches('/').to_owned()), Cow::Owned(changed.query))
         }
     };
-    Entry { method, query, refused }
+    Entry { method, query, refused, uppercase: passed.uppercase }
 }
 
 impl<'c> Entry<'c> {
     /// A call that passes as it is.
     pub(super) fn unchanged(method: &'c str, query: &'c str) -> Entry<'c> {
-        Entry { method: Cow::Borrowed(method), query: Cow::Borrowed(query), refused: None }
+        let (method, query) = (Cow::Borrowed(method), Cow::Borrowed(query));
+        Entry { method, query, refused: None, uppercase: Bodies::default() }
     }
 }
 

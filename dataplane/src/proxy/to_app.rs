@@ -8,6 +8,7 @@ use proto::http1::framing::Framing;
 use proto::http1::head::{Head, Limits, Response, Slots};
 use proto::http1::names::Known;
 use proto::invoke::failure::{Failure, Kind};
+use proto::policy::pipeline::Bodies;
 use smallvec::SmallVec;
 
 /// A request for the local app.
@@ -26,6 +27,8 @@ pub(super) struct AppRequest<'a> {
     pub(super) upgrade: Option<&'a str>,
     /// Largest head of an answer.
     pub(super) max_head: usize,
+    /// Bodies whose letters become capital ones.
+    pub(super) uppercase: Bodies,
 }
 
 /// A method with one leading slash, as the metrics show it.
@@ -93,12 +96,14 @@ impl AppRequest<'_> {
     pub(super) fn write(&self, sink: &mut Sink<'_>) -> Result<(), Failure> {
         sink.head().extend_from_slice(self.head);
         sink.begin(self.framing);
+        sink.uppercase(self.uppercase.request && self.upgrade.is_none());
         let written = sink.push(self.first).and_then(|()| if self.ended { sink.finish() } else { Ok(()) });
         written.map_err(|error| self.asked.broken(&error))
     }
 
     /// Waits for the head of the answer.
     pub(super) async fn head(&self, answer: &mut Answer<'_>, reused: bool) -> Result<(), Unanswered> {
+        answer.uppercase(self.uppercase.response && self.upgrade.is_none());
         answer.receive_head(self.max_head, Tick::NEVER).await.map_err(|no| {
             let failure = app::answer_failure(&self.asked, &no);
             match no {

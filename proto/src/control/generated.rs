@@ -437,7 +437,7 @@ pub struct Pipelines {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Middleware {
     /// Exactly one is set; none is a kind that this schema does not know, and is refused.
-    #[prost(oneof = "middleware::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "middleware::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<middleware::Kind>,
 }
 /// Nested message and enum types in `Middleware`.
@@ -454,7 +454,20 @@ pub mod middleware {
         /// Refuses what comes too often with 429.
         #[prost(message, tag = "3")]
         RateLimit(super::RateLimit),
+        /// Makes letters of bodies capital ones.
+        #[prost(message, tag = "4")]
+        Uppercase(super::Uppercase),
     }
+}
+/// Makes the letters a to z of bodies capital ones.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Uppercase {
+    /// What is sent to the server.
+    #[prost(bool, tag = "1")]
+    pub request: bool,
+    /// What is answered.
+    #[prost(bool, tag = "2")]
+    pub response: bool,
 }
 /// Puts another path in the place of one that it knows.
 #[derive(Clone, PartialEq, ::prost::Message)]

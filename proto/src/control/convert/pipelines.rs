@@ -3,7 +3,7 @@
 use super::decode::Reasons;
 use crate::control as wire;
 use crate::control::middleware::Kind;
-use crate::policy::pipeline::{Middleware, Pipeline, Pipelines};
+use crate::policy::pipeline::{Bodies, Middleware, Pipeline, Pipelines};
 
 /// A data plane that does not know pipelines would let everything pass.
 pub(super) fn required(pipelines: Option<&Pipelines>) -> Vec<String> {
@@ -29,6 +29,9 @@ fn encode_one(middleware: &Middleware) -> wire::Middleware {
         Middleware::RateLimit { max_per_second } => {
             Kind::RateLimit(wire::RateLimit { max_per_second: *max_per_second })
         }
+        Middleware::Uppercase(Bodies { request, response }) => {
+            Kind::Uppercase(wire::Uppercase { request: *request, response: *response })
+        }
     };
     wire::Middleware { kind: Some(kind) }
 }
@@ -51,5 +54,8 @@ fn decode_one(message: &wire::Middleware) -> Option<Middleware> {
         }
         Kind::RouterChecker(checker) => Middleware::RouterChecker { rule: checker.rule.clone() },
         Kind::RateLimit(limit) => Middleware::RateLimit { max_per_second: limit.max_per_second },
+        Kind::Uppercase(wire::Uppercase { request, response }) => {
+            Middleware::Uppercase(Bodies { request: *request, response: *response })
+        }
     })
 }

@@ -43,6 +43,24 @@ pub enum Middleware {
         /// `maxRequestsPerSecond` of one client for one path.
         max_per_second: f64,
     },
+    /// `middleware.http.uppercase`: letters of bodies become capital ones.
+    Uppercase(Bodies),
+}
+
+/// Which bodies a handler changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bodies {
+    /// What is sent to the server.
+    pub request: bool,
+    /// What is answered.
+    pub response: bool,
+}
+
+impl Bodies {
+    /// The bodies that one of both names.
+    fn with(self, other: Bodies) -> Bodies {
+        Bodies { request: self.request | other.request, response: self.response | other.response }
+    }
 }
 
 /// Both pipelines of a sidecar.
@@ -79,6 +97,7 @@ enum Handler {
     Alias(Aliases),
     Checker(Regex),
     Limit(Rate),
+    Uppercase(Bodies),
 }
 
 /// What a request calls.
@@ -99,6 +118,8 @@ pub struct Passed {
     pub refusal: Option<Refusal>,
     /// What the answer tells about each limit that was asked.
     pub said: Vec<Said>,
+    /// Bodies whose letters `a` to `z` become capital ones.
+    pub uppercase: Bodies,
 }
 
 /// What stands in the place of what was called.
@@ -190,6 +211,7 @@ impl Pipeline {
                     passed.said.push(Said { rate: *rate, left: left.unwrap_or_default() });
                     passed.refusal = left.is_none().then_some(Refusal::TooMany);
                 }
+                Handler::Uppercase(bodies) => passed.uppercase = passed.uppercase.with(*bodies),
             }
             if passed.refusal.is_some() {
                 break;
@@ -206,6 +228,7 @@ fn handler(middleware: &Middleware) -> Result<Handler, String> {
             pattern(rule).map(Handler::Checker).map_err(|why| format!("rule {rule:?}: {why}"))
         }
         Middleware::RateLimit { max_per_second } => Rate::new(*max_per_second).map(Handler::Limit),
+        Middleware::Uppercase(bodies) => Ok(Handler::Uppercase(*bodies)),
     }
 }
 

@@ -55,6 +55,19 @@ fn a_rule_sees_path_and_query_after_the_aliases_before_it() {
 }
 
 #[test]
+fn what_handlers_do_to_bodies_adds_up_as_far_as_the_request_goes() {
+    let upper = |request, response| Middleware::Uppercase(Bodies { request, response });
+    let both = Bodies { request: true, response: true };
+    let all = [upper(true, false), upper(false, true)];
+    assert_eq!(run(&all, "/", "").uppercase, both);
+    let passed = run(&[upper(false, true), checker("x"), upper(true, false)], "/", "");
+    assert_eq!(
+        (passed.refusal, passed.uppercase),
+        (Some(Refusal::BadRoute), Bodies { request: false, ..both })
+    );
+}
+
+#[test]
 fn handlers_see_paths_decoded_and_cleaned() {
     for (raw, wanted) in [
         ("/a/b", "/a/b"),
