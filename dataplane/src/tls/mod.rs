@@ -19,6 +19,7 @@ mod external;
 mod identity;
 mod records;
 mod session;
+mod traffic;
 mod unverified;
 mod verify;
 

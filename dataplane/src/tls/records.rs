@@ -1,10 +1,11 @@
-//! The seam to the record layer: two methods, `open` and `seal`. Today rustls is behind it; a layer of our own that
-//! decrypts in place may come (secret extraction is enabled for that).
+//! The seam to the record layer: two methods, `open` and `seal`. rustls is behind it, and between sidecars, once it has
+//! shaken hands, [`Traffic`].
 
-use rustls::Error;
+use super::traffic::{Secrets, Traffic};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{Error, ProtocolVersion};
 
 /// Largest plaintext of a record (RFC 8446 section 5.1).
 const RECORD: usize = 16384;
@@ -28,9 +29,40 @@ pub(super) enum Progress {
 pub(super) enum Records {
     Client(UnbufferedClientConnection),
     Server(UnbufferedServerConnection),
+    /// TLS 1.3 after the handshake.
+    Traffic(Box<Traffic>),
+    /// Given up.
+    Gone,
 }
 
 impl Records {
+    /// rustls hands over its keys, if the handshake is finished and was one of TLS 1.3. It must have seen no record
+    /// behind the handshake: what it owes the peer for such a one (a KeyUpdate) would be lost.
+    pub(super) fn take_over(&mut self) -> Result<(), Error> {
+        let ready = |version, handshaking: bool| version == Some(ProtocolVersion::TLSv1_3) && !handshaking;
+        let ready = match self {
+            Records::Client(connection) => ready(connection.protocol_version(), connection.is_handshaking()),
+            Records::Server(connection) => ready(connection.protocol_version(), connection.is_handshaking()),
+            Records::Traffic(_) | Records::Gone => false,
+        };
+        if !ready {
+            return Ok(());
+        }
+        let (keys, secrets) = match std::mem::replace(self, Records::Gone) {
+            Records::Client(connection) => {
+                let (keys, secrets) = connection.dangerous_into_kernel_connection()?;
+                (keys, Secrets::Client(secrets))
+            }
+            Records::Server(connection) => {
+                let (keys, secrets) = connection.dangerous_into_kernel_connection()?;
+                (keys, Secrets::Server(secrets))
+            }
+            Records::Traffic(_) | Records::Gone => return Ok(()),
+        };
+        *self = Records::Traffic(Box::new(Traffic::new(keys, secrets)?));
+        Ok(())
+    }
+
     /// Opens the whole records in `buffer`: plaintext goes to `plain` if `deliver` allows it, what the protocol wants
     /// to say is appended to `out`. Returns how many bytes are used up; the others must come again, in front of what
     /// follows them.
@@ -44,6 +76,8 @@ impl Records {
         match self {
             Records::Client(connection) => open(connection, buffer, out, deliver, plain),
             Records::Server(connection) => open(connection, buffer, out, deliver, plain),
+            Records::Traffic(traffic) => traffic.open(buffer, out, plain),
+            Records::Gone => (0, Err(Error::HandshakeNotComplete)),
         }
     }
 
@@ -58,6 +92,8 @@ impl Records {
         match self {
             Records::Client(connection) => seal(connection, pending, what, out),
             Records::Server(connection) => seal(connection, pending, what, out),
+            Records::Traffic(traffic) => sealed(traffic.seal(plain, out)),
+            Records::Gone => Err(Sealing::Closed),
         }
     }
 
@@ -66,6 +102,8 @@ impl Records {
         match self {
             Records::Client(connection) => seal(connection, pending, What::CloseNotify, out),
             Records::Server(connection) => seal(connection, pending, What::CloseNotify, out),
+            Records::Traffic(traffic) => sealed(traffic.close_notify(out)),
+            Records::Gone => Err(Sealing::Closed),
         }
     }
 
@@ -74,7 +112,16 @@ impl Records {
         match self {
             Records::Client(connection) => connection.alpn_protocol(),
             Records::Server(connection) => connection.alpn_protocol(),
+            Records::Traffic(_) | Records::Gone => None,
         }
+    }
+}
+
+fn sealed(done: Result<bool, Error>) -> Result<(), Sealing> {
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Sealing::Closed),
+        Err(error) => Err(Sealing::Broken(error)),
     }
 }
 

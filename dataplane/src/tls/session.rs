@@ -5,6 +5,7 @@ use super::external::Trust;
 use super::identity::{ALPN, Identity};
 use super::records::{Progress, Records, Sealing};
 use super::verify::{PeerIdentity, Verifier};
+use crate::rt;
 use proto::spiffe::SpiffeId;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -140,6 +141,15 @@ impl Session {
         }
     }
 
+    /// The record layer of our own, once it has taken over.
+    #[cfg(test)]
+    pub(super) fn traffic(&mut self) -> Option<&mut super::traffic::Traffic> {
+        match &mut self.records {
+            Records::Traffic(traffic) => Some(traffic),
+            _ => None,
+        }
+    }
+
     /// Whether no byte of an unfinished record is kept, and no memory for one.
     #[cfg(test)]
     pub(super) fn holds_nothing(&self) -> bool {
@@ -168,8 +178,18 @@ impl Session {
             return Ok(());
         }
         let used = self.run(rest, out, plain)?;
-        self.carry = rest.get(used..).unwrap_or_default().to_vec();
+        self.keep(rest.get(used..).unwrap_or_default());
         Ok(())
+    }
+
+    /// Keeps the beginning of a record, with room for all of it, in memory of the shard's.
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        self.carry = rt::turn_buffer();
+        self.carry.reserve(rest.len() + missing(rest).min(MAX_CARRY));
+        self.carry.extend_from_slice(rest);
     }
 
     /// Completes the record in `carry` with the beginning of `chunk` and opens it. Returns how much of `chunk` that
@@ -197,7 +217,7 @@ impl Session {
         if self.carry.len() + more.len() > MAX_CARRY {
             return Err(TlsError::Protocol("a handshake message is too long".into()));
         }
-        self.carry.reserve_exact(more.len().max(missing(&self.carry)).min(MAX_CARRY));
+        self.carry.reserve(more.len().max(missing(&self.carry)).min(MAX_CARRY));
         self.carry.extend_from_slice(more);
         Ok(())
     }
@@ -208,6 +228,8 @@ impl Session {
         if used < carry.len() {
             carry.drain(..used);
             self.carry = carry;
+        } else {
+            rt::give_back(carry);
         }
         Ok(())
     }
@@ -219,9 +241,37 @@ impl Session {
         out: &mut Vec<u8>,
         plain: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, TlsError> {
-        let whole = if self.fragment { None } else { Some(whole_records(buffer)) };
-        let used = self.run_records(buffer, out, plain)?;
-        self.fragment = used < buffer.len() && whole != Some(used);
+        let first = self.shake(buffer, out, plain)?;
+        if self.state == State::PeerClosed {
+            return Ok(buffer.len());
+        }
+        let rest = buffer.get_mut(first..).unwrap_or_default();
+        let whole = if self.fragment { None } else { Some(whole_records(rest)) };
+        let used = self.run_records(rest, out, plain)?;
+        self.fragment = used < rest.len() && whole != Some(used);
+        Ok(first + used)
+    }
+
+    /// The handshake with another sidecar, a record at a time: the record layer of our own must begin with the first
+    /// record behind it. Where a handshake message is cut over records, rustls stays for good.
+    fn shake(
+        &mut self,
+        buffer: &mut [u8],
+        out: &mut Vec<u8>,
+        plain: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, TlsError> {
+        let mut used = 0;
+        while self.state == State::Handshaking && self.verifier.is_some() && !self.fragment {
+            let rest = buffer.get_mut(used..).unwrap_or_default();
+            let size = record_size(rest).unwrap_or(usize::MAX);
+            let Some(first) = rest.get_mut(..size) else { break };
+            let n = self.run_records(first, out, plain)?;
+            used += n;
+            self.fragment = n < size;
+            if self.state == State::Open && !self.fragment {
+                self.records.take_over().map_err(|e| protocol(&e))?;
+            }
+        }
         Ok(used)
     }
 

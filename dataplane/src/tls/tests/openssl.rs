@@ -124,6 +124,17 @@ impl Wire {
         }
     }
 
+    /// Reads until the peer has changed its keys.
+    fn until_update(&mut self) {
+        let mut buffer = [0; 4096];
+        while !self.session.traffic().unwrap().begins() {
+            let n = self.stream.read(&mut buffer).unwrap();
+            assert!(n > 0, "cut");
+            let mut out = Vec::new();
+            self.session.open(&mut buffer[..n], &mut out, |_| panic!("data")).unwrap();
+        }
+    }
+
     fn write(&mut self, plain: &[u8]) {
         let mut out = Vec::new();
         self.session.seal(plain, &mut out).unwrap();
@@ -273,4 +284,66 @@ fn to_pkcs8(files: &Files) -> Vec<u8> {
 /// The same identity with the authority that OpenSSL must trust in front.
 fn theirs_for_openssl(theirs: &IdentityMaterial, ours: &IdentityMaterial) -> IdentityMaterial {
     IdentityMaterial { trust_anchors: ours.trust_anchors.clone(), ..theirs.clone() }
+}
+
+/// Reads lines until one is `wanted`.
+fn await_line(lines: &mut impl BufRead, wanted: &str) {
+    let mut line = String::new();
+    while line.trim_end() != wanted {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "no line {wanted:?}");
+    }
+}
+
+/// `k` changes OpenSSL's keys, `K` wishes for ours to change too; data goes both ways behind each.
+fn update_keys(process: &mut Process, wire: &mut Wire) {
+    let mut output = BufReader::new(process.0.stdout.take().unwrap());
+    for command in ["k", "K", "K", "k", "K", ""] {
+        let input = process.0.stdin.as_mut().unwrap();
+        input.write_all(b"theirs\n").unwrap();
+        assert_eq!(wire.read(|_, plain| plain.ends_with(b"\n")).unwrap(), b"theirs\n");
+        wire.write(b"ours\n");
+        await_line(&mut output, "ours");
+        if !command.is_empty() {
+            let input = process.0.stdin.as_mut().unwrap();
+            input.write_all(format!("{command}\n").as_bytes()).unwrap();
+            wire.until_update();
+        }
+    }
+}
+
+#[test]
+fn openssl_changes_keys_in_both_roles_with_every_cipher() {
+    if !openssl_is_here() {
+        return;
+    }
+    let ca = Authority::new();
+    let (ours, theirs) = (ca.app("ours"), ca.app("theirs"));
+    let identity = Identity::new(&ours).unwrap();
+    for suite in ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"] {
+        let files = Files::new(&theirs);
+        let both = "-cert leaf.pem -cert_chain issuer.pem -key key.pem -CAfile ca.pem -alpn h2 -tls1_3 -ciphersuites";
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let arguments = format!("s_client -connect {at} -quiet -no_ign_eof {both} {suite}");
+        let mut process = Process(files.openssl(&arguments).spawn().unwrap());
+        let stream = accept(&listener, &mut process);
+        let mut wire = Wire::new(Session::server(&identity).unwrap(), stream);
+        wire.read(|session, _| session.is_ready()).unwrap();
+        update_keys(&mut process, &mut wire);
+
+        let arguments = format!("s_server -accept 127.0.0.1:0 -Verify 4 -verify_return_error {both} {suite}");
+        let mut process = Process(files.openssl(&arguments).spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("ACCEPT ") {
+            line.clear();
+            assert!(lines.read_line(&mut line).unwrap() > 0);
+        }
+        let stream = TcpStream::connect(line.trim_start_matches("ACCEPT ").trim_end()).unwrap();
+        process.0.stdout = Some(lines.into_inner());
+        let mut wire = Wire::new(Session::client(&identity, &id("theirs"), ADDRESS).unwrap(), stream);
+        wire.read(|session, _| session.is_ready()).unwrap();
+        update_keys(&mut process, &mut wire);
+    }
 }

@@ -288,6 +288,91 @@ fn key_updates_of_either_side_pass_unnoticed() {
 }
 
 #[test]
+fn a_key_update_right_behind_the_handshake_is_answered() {
+    let ca = Authority::new();
+    let ours = Identity::new(&ca.app("ours")).unwrap();
+    let mut peer = Peer::from(connect(client_config(&ca.app("theirs"), &[&rustls::version::TLS13]), "ours"));
+    let mut session = Session::server(&ours).unwrap();
+    let mut flight = Vec::new();
+    session.open(&mut peer.sends(), &mut flight, |_| ()).unwrap();
+    peer.take(&flight);
+    peer.connection.refresh_traffic_keys().unwrap();
+    let mut bytes = peer.write(b"first"); // Finished, KeyUpdate and data in one
+    assert_eq!(super::open(&mut session, std::mem::take(&mut bytes)), b"first");
+    assert!(session.traffic().is_some());
+    for _ in 0..2 {
+        let bytes = seal(&mut session, b"answer");
+        assert_eq!(peer.read(&bytes), b"answer");
+        let bytes = peer.write(b"more");
+        assert_eq!(super::open(&mut session, bytes), b"more");
+    }
+}
+
+#[test]
+fn every_cipher_of_tls_1_3_carries_data_in_records_of_our_own() {
+    use rustls::crypto::ring::cipher_suite as suite;
+    let suites = [
+        suite::TLS13_AES_128_GCM_SHA256,
+        suite::TLS13_AES_256_GCM_SHA384,
+        suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    let data: Vec<u8> = (0..40_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+    for only in suites {
+        let ca = Authority::new();
+        let (ours, theirs) = (Identity::new(&ca.app("ours")).unwrap(), ca.app("theirs"));
+        let provider = rustls::crypto::CryptoProvider {
+            cipher_suites: vec![only],
+            ..rustls::crypto::ring::default_provider()
+        };
+        let (chain, key) = certified(&theirs);
+        let mut config = ServerConfig::builder_with_provider(provider.into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(Arc::new(TrustsEverybody))
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut peer = Peer::from(ServerConnection::new(Arc::new(config)).unwrap());
+        let mut session = Session::client(&ours, &id("theirs"), super::ADDRESS).unwrap();
+        shake(&mut peer, &mut session).unwrap();
+        assert!(session.traffic().is_some());
+        for _ in 0..2 {
+            let bytes = seal(&mut session, &data);
+            assert_eq!(peer.read(&bytes), data);
+            let bytes = peer.write(&data);
+            assert_eq!(super::open(&mut session, bytes), data);
+            peer.connection.refresh_traffic_keys().unwrap();
+        }
+    }
+}
+
+#[test]
+fn only_tls_1_3_has_records_of_our_own_and_rustls_keeps_a_handshake_in_pieces() {
+    for (mut peer, mut session) in meetings(&rustls::version::TLS12, None) {
+        assert!(session.traffic().is_none());
+        let bytes = seal(&mut session, b"x");
+        assert_eq!(peer.read(&bytes), b"x");
+    }
+    for (mut peer, mut session) in meetings(&rustls::version::TLS13, Some(64)) {
+        assert!(session.traffic().is_none());
+        let bytes = seal(&mut session, b"x");
+        assert_eq!(peer.read(&bytes), b"x");
+        let bytes = peer.write(b"y");
+        assert_eq!(super::open(&mut session, bytes), b"y");
+    }
+    for (mut peer, mut session) in meetings(&rustls::version::TLS13, None) {
+        assert!(session.traffic().is_some());
+        let mut bytes = peer.write(b"x");
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut out = Vec::new();
+        let error = session.open(&mut bytes, &mut out, |_| panic!("plaintext")).unwrap_err();
+        assert!(matches!(error, TlsError::Protocol(_)), "{error}");
+        peer.take(&out);
+        assert_eq!(peer.alert().unwrap(), "bad record mac");
+    }
+}
+
+#[test]
 fn no_tickets_are_issued_and_nothing_is_resumed() {
     let ca = Authority::new();
     let b = Identity::new(&ca.app("b")).unwrap();
