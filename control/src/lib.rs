@@ -7,6 +7,7 @@ pub mod configuration;
 pub mod demo;
 pub mod exporter;
 pub mod identity;
+mod keys;
 pub mod process;
 pub mod resolve;
 pub mod settings;

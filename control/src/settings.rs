@@ -14,7 +14,7 @@ mod port;
 
 pub use decide::{At, Binding, Environment, Plan, Refusal, Role, WhenTaken, decide};
 pub(crate) use host::name as host_name;
-pub use pipelines::{Middleware, Pipelines};
+pub use pipelines::{Issuer, Middleware, Pipelines};
 
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -5,19 +5,21 @@
 //! modes, where daprd leaves the handler out.
 
 use super::reader::{Fields, Reader};
+use super::secrets::Secrets;
 use super::tree::{self, Node, Value};
 use super::{Gravity, Problem};
-use crate::settings::{Middleware, Pipelines};
+use crate::settings::{Issuer, Middleware, Pipelines};
 use proto::policy::pipeline::MOST_HANDLERS;
 use std::collections::BTreeMap;
 
 const ALIAS: &str = "middleware.http.routeralias";
 const CHECKER: &str = "middleware.http.routerchecker";
 const LIMIT: &str = "middleware.http.ratelimit";
+const BEARER: &str = "middleware.http.bearer";
 const UPPERCASE: &str = "middleware.http.uppercase";
 
 /// The types that this build has.
-const BUILT: [&str; 4] = [ALIAS, CHECKER, LIMIT, UPPERCASE];
+const BUILT: [&str; 5] = [ALIAS, CHECKER, LIMIT, UPPERCASE, BEARER];
 
 /// `maxRequestsPerSecond` where it is absent.
 const DEFAULT_PER_SECOND: f64 = 100.0;
@@ -124,9 +126,14 @@ pub(super) fn kind_of(spec: Option<&Node>, reader: &mut Reader<'_>) -> String {
 }
 
 /// What a component of type `kind` does; what it cannot be is noted.
-pub(super) fn read(spec: &Node, kind: &str, reader: &mut Reader<'_>) -> Result<Middleware, ()> {
+pub(super) fn read(
+    spec: &Node,
+    kind: &str,
+    referred: &Referred<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<Middleware, ()> {
     let mut fields = reader.fields(spec, "spec").map(Fields::in_any_case).ok_or(())?;
-    let given = properties(fields.take("metadata"), reader)?;
+    let given = properties(fields.take("metadata"), referred, reader)?;
     fields.accept(&["type", "version", "ignoreErrors", "initTimeout"]);
     fields.finish(reader);
     let wanted =
@@ -138,6 +145,7 @@ pub(super) fn read(spec: &Node, kind: &str, reader: &mut Reader<'_>) -> Result<M
         },
         CHECKER => Ok(Middleware::RouterChecker(wanted("rule").cloned().unwrap_or_default())),
         UPPERCASE => Ok(uppercase(&given)),
+        BEARER => Ok(bearer(&wanted)),
         _ => match wanted("maxRequestsPerSecond").map(|text| text.trim().parse()) {
             None => Ok(Middleware::RateLimit(DEFAULT_PER_SECOND)),
             Some(Ok(max)) => Ok(Middleware::RateLimit(max)),
@@ -148,26 +156,64 @@ pub(super) fn read(spec: &Node, kind: &str, reader: &mut Reader<'_>) -> Result<M
     checked.map_err(|why| reader.mistake(spec, format!("{kind}: {why}")))
 }
 
-/// `spec.metadata` with the names as they are written. A value that stands elsewhere is not looked up: nothing here is
-/// secret, and without it the handler would do something else.
-fn properties(node: Option<&Node>, reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, ()> {
-    let Some(node) = node else { return Ok(Vec::new()) };
-    let mut all = Vec::new();
-    for item in reader.items(node, "spec.metadata") {
-        let mut fields = reader.fields(item, "spec.metadata[]").map(Fields::in_any_case).ok_or(())?;
-        let name = fields.take("name").and_then(|node| reader.text(node, "spec.metadata[].name"));
-        let value = fields.take("value").and_then(|node| reader.text(node, "spec.metadata[].value"));
-        let (Some(name), Some(value)) = (name, value) else {
-            reader.mistake(
-                item,
-                "spec.metadata[] of a middleware needs name and value; references are not looked up",
-            );
-            return Err(());
-        };
-        fields.finish(reader);
-        all.push((name, value));
+/// Where values that are only referred to stand.
+pub(super) struct Referred<'a> {
+    pub(super) secrets: &'a Secrets<'a>,
+    /// `auth.secretStore`.
+    pub(super) store: String,
+}
+
+impl<'a> Referred<'a> {
+    /// What a component may refer to.
+    pub(super) fn of(
+        fields: &mut Fields<'_>,
+        secrets: &'a Secrets<'a>,
+        reader: &mut Reader<'_>,
+    ) -> Referred<'a> {
+        let auth = fields.take("auth").and_then(|node| reader.fields(node, "auth")).map(Fields::in_any_case);
+        let store = auth.and_then(|mut auth| auth.take("secretStore"));
+        let store = store.and_then(|node| reader.text(node, "auth.secretStore")).unwrap_or_default();
+        Referred { secrets, store }
     }
-    Ok(all)
+}
+
+/// `spec.metadata` with the names as they are written. Without a value that is only referred to the handler would do
+/// something else: then there is none.
+fn properties(
+    node: Option<&Node>,
+    referred: &Referred<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<Vec<(String, String)>, ()> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    reader.items(node, "spec.metadata").iter().map(|item| property(item, referred, reader)).collect()
+}
+
+fn property(item: &Node, referred: &Referred<'_>, reader: &mut Reader<'_>) -> Result<(String, String), ()> {
+    let mut fields = reader.fields(item, "spec.metadata[]").map(Fields::in_any_case).ok_or(())?;
+    let name =
+        fields.take("name").and_then(|node| reader.text(node, "spec.metadata[].name")).unwrap_or_default();
+    let context = format!("spec.metadata {name:?}");
+    let before = reader.problems.len();
+    let value = referred.secrets.value(&mut fields, (item, &context), &referred.store, reader);
+    fields.finish(reader);
+    match value {
+        Some(value) if !name.is_empty() => Ok((name, value)),
+        value => {
+            if value.is_some() || reader.problems.len() == before {
+                let message = "spec.metadata[] of a middleware needs name, and value, envRef or secretKeyRef";
+                reader.mistake(item, message);
+            }
+            Err(())
+        }
+    }
+}
+
+/// The older names count where the newer ones are absent.
+fn bearer<'v>(wanted: &impl Fn(&str) -> Option<&'v String>) -> Middleware {
+    let given = |name: &str| wanted(name).filter(|value| !value.is_empty()).cloned();
+    let name = given("issuer").or_else(|| given("issuerURL")).unwrap_or_default();
+    let audience = given("audience").or_else(|| given("clientID")).unwrap_or_default();
+    Middleware::Bearer { issuer: Issuer { name, keys_at: given("jwksURL") }, audience }
 }
 
 /// As daprd's: the name counts as it is spelled, and whatever is no direction means requests.
@@ -206,7 +252,11 @@ mod tests {
         let verbatim = Expanded::verbatim(&text);
         let mut reader = Reader::new(Path::new("r.yaml"), &text, &verbatim, Gravity::Mistake);
         let spec = tree::parse(&text).unwrap().remove(0);
-        let read = read(&spec, kind, &mut reader);
+        let variables =
+            |name: &str| ["FOUND", "APP_API_TOKEN", "DAPR_X"].contains(&name).then(|| "^/a".to_owned());
+        let secrets = Secrets { variables: &variables, stores: BTreeMap::new() };
+        let referred = Referred { secrets: &secrets, store: String::new() };
+        let read = read(&spec, kind, &referred, &mut reader);
         (read, reader.problems.iter().map(ToString::to_string).collect())
     }
 
@@ -214,6 +264,10 @@ mod tests {
     fn components_are_read_as_daprd_does() {
         let routes = |all: &[(&str, &str)]| {
             Middleware::RouterAlias(all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
+        };
+        let bearer = |issuer: &str, keys: Option<&str>| Middleware::Bearer {
+            issuer: Issuer { name: issuer.into(), keys_at: keys.map(Into::into) },
+            audience: "me".into(),
         };
         for (kind, metadata, wanted) in [
             (ALIAS, "- {name: routes, value: '{\"/A\": \"/b\"}'}", routes(&[("/A", "/b")])),
@@ -228,6 +282,17 @@ mod tests {
             (LIMIT, "- {name: maxRequestsPerSecond, value: 2.5}", Middleware::RateLimit(2.5)),
             (LIMIT, "- {name: maxRequestsPerSecond, value: '10'}", Middleware::RateLimit(10.0)),
             (LIMIT, "", Middleware::RateLimit(100.0)),
+            (CHECKER, "- {name: rule, envRef: FOUND}", Middleware::RouterChecker("^/a".into())),
+            (
+                BEARER,
+                "- {name: issuer, value: 'http://i/'}\n- {name: audience, value: me}\n- {name: clientID, value: x}",
+                bearer("http://i/", None),
+            ),
+            (
+                BEARER,
+                "- {name: issuerURL, value: i}\n- {name: clientId, value: me}\n- {name: JWKSURL, value: 'https://k/?a=b'}",
+                bearer("i", Some("https://k/?a=b")),
+            ),
             (UPPERCASE, "", Middleware::Uppercase { request: true, response: false }),
             (
                 UPPERCASE,
@@ -261,7 +326,20 @@ mod tests {
             (
                 CHECKER,
                 "- {name: rule, secretKeyRef: {name: a}}",
-                "r.yaml:4:3: spec.metadata[] of a middleware",
+                "secret \"a\": no auth.secretStore says where it is",
+            ),
+            (CHECKER, "- {name: rule, envRef: APP_API_TOKEN}", "may not be referred to"),
+            (CHECKER, "- {name: rule, envRef: DAPR_X}", "may not be referred to"),
+            (CHECKER, "- {name: rule, envRef: LOST}", "\"LOST\" is not set"),
+            (CHECKER, "- {name: rule}", "needs name, and value, envRef or secretKeyRef"),
+            (CHECKER, "- {value: a}", "needs name, and value, envRef or secretKeyRef"),
+            (BEARER, "- {name: audience, value: a}", "metadata property 'issuer' is required"),
+            (BEARER, "- {name: issuer, value: 'http://i'}", "metadata property 'audience' is required"),
+            (BEARER, "- {name: issuer, value: i}\n- {name: audience, value: a}", "issuer: expected a URL"),
+            (
+                BEARER,
+                "- {name: issuer, value: i}\n- {name: audience, value: a}\n- {name: jwksURL, value: 'ftp://k'}",
+                "jwksURL: expected a URL",
             ),
             (CHECKER, "- {name: rule, value: '['}", "rule \"[\""),
             (LIMIT, "- {name: maxRequestsPerSecond, value: many}", "is not a number"),

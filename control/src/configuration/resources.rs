@@ -75,7 +75,7 @@ pub(super) fn read(document: &Node, whose: &Whose<'_>, into: &mut Taken, reader:
                 add(document, name, endpoint, &mut into.endpoints, reader);
             }
         }
-        "Component" if in_scope => component(document, &mut fields, name, into, reader),
+        "Component" if in_scope => component(document, &mut fields, name, whose, into, reader),
         _ if in_scope => unused(document, &kind, &name, reader),
         _ => {}
     }
@@ -90,6 +90,7 @@ fn component(
     document: &Node,
     fields: &mut Fields<'_>,
     name: String,
+    whose: &Whose<'_>,
     into: &mut Taken,
     reader: &mut Reader<'_>,
 ) {
@@ -98,7 +99,8 @@ fn component(
     match spec {
         _ if secrets::is_store(&kind) => {}
         Some(spec) if middleware::is_built(&kind) => {
-            let read = middleware::read(spec, &kind, reader);
+            let referred = middleware::Referred::of(fields, whose.secrets, reader);
+            let read = middleware::read(spec, &kind, &referred, reader);
             if into.middleware.contains_key(&(name.clone(), kind.clone())) {
                 reader.mistake(document, format!("duplicate definition of component {name:?}"));
                 into.middleware.insert((name, kind), Err(())); // which one is meant cannot be told

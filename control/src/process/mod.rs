@@ -25,6 +25,7 @@ pub(crate) use own_identity::warning as identity_warning;
 use crate::channel::{self, Planes};
 use crate::configuration::{self, Findings, Strictness};
 use crate::identity::{Renewer, Standing};
+use crate::keys::{self, Known};
 use crate::settings::{CONTROL_SOCKET, Log, Mode, STATUS_SOCKET, Settings};
 use crate::supervisor::Voice;
 use crate::{exporter, status};
@@ -125,7 +126,7 @@ async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result
     let obtained = own_identity::obtain(&settings, Arc::clone(&voice)).await;
     let renewer = obtained.map_err(Refused::Configuration)?;
     let standing = renewer.as_ref().map(Renewer::standing);
-    let pipelines = settings.pipelines.built().map_err(Refused::Configuration)?;
+    let pipelines = settings.pipelines.built(&Known::new()).map_err(Refused::Configuration)?;
     let house = Arc::new(House::new(settings, runtime, supervised, voice, standing.clone()));
     if let (Some(renewer), Some(standing)) = (renewer, standing) {
         tokio::spawn(renewer.run());
@@ -133,6 +134,7 @@ async fn furnish(settings: Settings, runtime: &Path, supervised: bool) -> Result
     }
     house.picture.change(|next| next.pipelines = Arc::new(pipelines));
     tokio::spawn(Arc::clone(&house.names).refresh());
+    keys::keep(&house).await;
     Ok(house)
 }
 

@@ -1,13 +1,14 @@
 //! What requests of local clients pass before they are routed (`spec.httpPipeline`).
 
 use super::own::Own;
-use crate::shard::limiter::Counted;
+use crate::shard::means::Hands;
 use crate::shard::{Shard, View};
 use proto::api::cors::Lines;
 use proto::http1::head::Request;
+use proto::http1::names::Known;
 use proto::invoke::target::Path;
 use proto::policy::pipeline::rate::Said;
-use proto::policy::pipeline::{Bodies, Called, Passed, Refusal, seen};
+use proto::policy::pipeline::{Bodies, Called, Passed, Refusal, Shown, seen};
 use std::net::IpAddr;
 
 /// A request that went through the pipeline.
@@ -30,10 +31,10 @@ pub(super) fn enter(
         return None;
     }
     let who = client.map(|client| client.to_string()).unwrap_or_default();
-    let called = Called { path: &seen(path.raw), query: path.query };
-    let mut passed = pipeline.run(&called, |handler, rate, path| {
-        shard.common.limiter.take(Counted { side: "api", handler, who: &who, path }, rate)
-    });
+    let shown = Shown::of(request.headers.all(Known::Authorization));
+    let called = Called { path: &seen(path.raw), query: path.query, shown };
+    let mut passed = pipeline.run(&called, &Hands { limiter: &shard.common.limiter, side: "api", who: &who });
+    passed.refusal.iter().for_each(|refusal| shard.metrics.refused(*refusal));
     if request.switches_to().is_some() {
         passed.uppercase = Bodies::default(); // what follows may be no text
     }

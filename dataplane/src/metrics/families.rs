@@ -53,12 +53,14 @@ pub(crate) enum In {
     ResSent,
     Failures,
     Retries,
+    /// What a pipeline refused.
+    Refusals,
     Own,
     Limits,
 }
 
 /// All groups, in the order of [`In`].
-pub(crate) static GROUPS: [Group; 14] = [
+pub(crate) static GROUPS: [Group; 15] = [
     Group {
         labels: &[closed("method"), open("path"), closed("status")],
         metrics: &[
@@ -128,6 +130,10 @@ pub(crate) static GROUPS: [Group; 14] = [
     Group {
         labels: &[closed("why")],
         metrics: &[counter("outrigger_retries_total", "Further attempts, and those that were not made.")],
+    },
+    Group {
+        labels: &[closed("why")],
+        metrics: &[counter("outrigger_refusals_total", "Requests that an HTTP pipeline refused, and why.")],
     },
     Group {
         labels: &[closed("event")],

@@ -13,6 +13,7 @@ pub use record::Record;
 
 use families::{GROUPS, In};
 use proto::control::{Count, Family, Kind, Report, Series};
+use proto::policy::pipeline::Refusal;
 use proto::time::Tick;
 use series::{Rows, Table, bump, families};
 use std::cell::Cell;
@@ -221,6 +222,17 @@ impl Metrics {
     /// A further attempt is made, or is not made, and why.
     pub fn retry(&self, why: &'static str) {
         self.count(In::Retries, &[why], 0);
+    }
+
+    /// A pipeline refused a request.
+    pub fn refused(&self, refusal: Refusal) {
+        let why = match refusal {
+            Refusal::BadRoute => "route",
+            Refusal::TooMany => "rate",
+            Refusal::NoKeys => "no_keys",
+            Refusal::BadToken(why) => why.name(),
+        };
+        self.count(In::Refusals, &[why], 0);
     }
 
     /// A call to the app ended (`dapr_http_client_*`): `path` with leading slash, time to the response head.

@@ -20,10 +20,12 @@ use proto::grpc::metadata::parse_timeout;
 use proto::grpc::status::{Code, Status};
 use proto::http1::framing::Framing;
 use proto::http1::head::protocol;
+use proto::http1::names::Known;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_mesh, has_context, should_wait};
 use proto::invoke::method;
 use proto::policy::acl::{self, Operation, Permit};
+use proto::policy::pipeline::Shown;
 use proto::spiffe::SpiffeId;
 use proto::trace::Context;
 use std::pin::pin;
@@ -186,7 +188,8 @@ impl Incoming<'_> {
         let permit = self.authorize(&method, verb)?;
         self.shard.metrics.received(record.peer_app);
         self.steps.done(Step::Allowed, record.peer_app);
-        let entry = pipeline::enter(self.shard, &self.view, record.peer_app, &method, invoke.query);
+        let shown = || Shown::of(invoke.metadata.all(Known::Authorization));
+        let entry = pipeline::enter(self.shard, &self.view, record.peer_app, (&method, invoke.query), shown);
         if let Some(refused) = &entry.refused {
             (record.status, record.bytes_out) = refused.send(hop, self.shape).await?;
             return Ok(());

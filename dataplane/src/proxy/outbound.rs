@@ -21,7 +21,7 @@ use proto::invoke::headers::client::Asked;
 use proto::invoke::target::{self, Destination, Path};
 use proto::invoke::{method, target::Form};
 use proto::policy::acl::Permit;
-use proto::policy::pipeline::Bodies;
+use proto::policy::pipeline::{Bodies, Shown};
 use proto::policy::retry::{Attempts, FailedAttempt, RetryPolicy, Stop, Verdict};
 use proto::snapshot::AppRef;
 use std::borrow::Cow;
@@ -258,9 +258,10 @@ impl Client<'_> {
     }
 
     /// A call of the own app passes the pipeline here: there is no hop on which it would.
-    fn enter<'m>(&self, method: &'m str, query: &'m str) -> pipeline::Entry<'m> {
+    fn enter<'m>(&'m self, method: &'m str, query: &'m str) -> pipeline::Entry<'m> {
         let own = &self.view.snapshot.workload.app_id;
-        pipeline::enter(self.shard, &self.view, own, method, query)
+        let shown = || Shown::of(self.request.headers.all(Known::Authorization));
+        pipeline::enter(self.shard, &self.view, own, (method, query), shown)
     }
 
     async fn refuse(

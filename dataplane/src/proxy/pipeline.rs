@@ -3,14 +3,14 @@
 use super::hop::{Hop, status_of};
 use super::inbound::Shape;
 use super::respond::Reply;
-use crate::shard::limiter::Counted;
+use crate::shard::means::Hands;
 use crate::shard::{Shard, View};
 use proto::envelope::response;
 use proto::http1::encode;
 use proto::http1::head::{Head, Limits, Response, Slots};
 use proto::invoke::failure::{Failure, Kind};
 use proto::policy::pipeline::rate::Said;
-use proto::policy::pipeline::{Bodies, Called, Refusal};
+use proto::policy::pipeline::{Bodies, Called, Refusal, Shown};
 use std::borrow::Cow;
 
 /// A call on its way to the app.
@@ -32,20 +32,32 @@ pub(super) struct Refused {
 }
 
 /// Takes a call of `who`, an app, through the pipeline. `method` is normalised.
-pub(super) fn enter<'c>(shard: &Shard, view: &View, who: &str, method: &'c str, query: &'c str) -> Entry<'c> {
+pub(super) fn enter<'c>(
+    shard: &Shard,
+    view: &View,
+    who: &str,
+    (method, query): (&'c str, &'c str),
+    shown: impl FnOnce() -> Shown<'c>,
+) -> Entry<'c> {
     if view.snapshot.pipelines.app.is_empty() {
         return Entry::unchanged(method, query);
     }
-    through(shard, view, who, method, query)
+    through(shard, view, who, (method, query), shown())
 }
 
 #[cold]
-fn through<'c>(shard: &Shard, view: &View, who: &str, method: &'c str, query: &'c str) -> Entry<'c> {
+fn through<'c>(
+    shard: &Shard,
+    view: &View,
+    who: &str,
+    (method, query): (&'c str, &'c str),
+    shown: Shown<'_>,
+) -> Entry<'c> {
     let path = format!("/{}", method.trim_start_matches('/'));
-    let called = Called { path: &path, query };
-    let passed = view.snapshot.pipelines.app.run(&called, |handler, rate, path| {
-        shard.common.limiter.take(Counted { side: "app", handler, who, path }, rate)
-    });
+    let called = Called { path: &path, query, shown };
+    let passed =
+        view.snapshot.pipelines.app.run(&called, &Hands { limiter: &shard.common.limiter, side: "app", who });
+    passed.refusal.iter().for_each(|refusal| shard.metrics.refused(*refusal));
     let lines = || passed.said.iter().flat_map(Said::lines).collect();
     let refused = passed.refusal.map(|refusal| Refused { refusal, lines: lines() });
     let (method, query) = match passed.changed {

@@ -4,6 +4,7 @@
 mod ending;
 mod extended;
 pub(crate) mod limiter;
+pub(crate) mod means;
 mod reached;
 pub(crate) mod signal;
 pub(crate) mod survive;

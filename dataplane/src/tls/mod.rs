@@ -9,6 +9,8 @@
 //!       └──────────any error───────────┴──────────► Failed (the alert is in `out`)
 //! ```
 //!
+//! Signatures of tokens are checked here too: all cryptography of the data plane is in this module.
+//!
 //! Servers outside the mesh are judged by their name and a [`Trust`], as in the web.
 //!
 //! A [`PeerIdentity`] is made in one place, by the verifier after the chain has been checked, and is shown only once
@@ -19,6 +21,7 @@ mod external;
 mod identity;
 mod records;
 mod session;
+mod token;
 mod traffic;
 mod unverified;
 mod verify;
@@ -30,4 +33,5 @@ pub use error::{IdentityError, Rejection, TlsError};
 pub use external::Trust;
 pub use identity::Identity;
 pub use session::Session;
+pub(crate) use token::verifies;
 pub use verify::PeerIdentity;

@@ -437,7 +437,7 @@ pub struct Pipelines {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Middleware {
     /// Exactly one is set; none is a kind that this schema does not know, and is refused.
-    #[prost(oneof = "middleware::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "middleware::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<middleware::Kind>,
 }
 /// Nested message and enum types in `Middleware`.
@@ -457,7 +457,73 @@ pub mod middleware {
         /// Makes letters of bodies capital ones.
         #[prost(message, tag = "4")]
         Uppercase(super::Uppercase),
+        /// Lets in who shows a token of an issuer; others get 401.
+        #[prost(message, tag = "5")]
+        Bearer(super::Bearer),
     }
+}
+/// Lets in who shows a token of an issuer; others get 401.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Bearer {
+    /// iss of the tokens, exactly; not empty.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// What aud of the tokens is or holds; not empty.
+    #[prost(string, tag = "2")]
+    pub audience: ::prost::alloc::string::String,
+    /// The issuer's keys. Absent: control does not know them yet; those that were sent before stay in force, and without
+    /// any every token is refused with 503.
+    #[prost(message, optional, tag = "3")]
+    pub keys: ::core::option::Option<VerifyKeys>,
+}
+/// Keys that signatures are checked with.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyKeys {
+    /// At most 64.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<VerifyKey>,
+}
+/// A public key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyKey {
+    /// kid; not empty.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The only algorithm it is for, such as RS256; empty: every one that fits it.
+    #[prost(string, tag = "2")]
+    pub algorithm: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "verify_key::Material", tags = "3, 4, 5, 6")]
+    pub material: ::core::option::Option<verify_key::Material>,
+}
+/// Nested message and enum types in `VerifyKey`.
+pub mod verify_key {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Material {
+        /// For RS256, RS384, RS512, PS256, PS384, PS512.
+        #[prost(message, tag = "3")]
+        Rsa(super::RsaKey),
+        /// For ES256: an uncompressed point.
+        #[prost(bytes, tag = "4")]
+        P256(::prost::alloc::vec::Vec<u8>),
+        /// For ES384: an uncompressed point.
+        #[prost(bytes, tag = "5")]
+        P384(::prost::alloc::vec::Vec<u8>),
+        /// For EdDSA: 32 bytes.
+        #[prost(bytes, tag = "6")]
+        Ed25519(::prost::alloc::vec::Vec<u8>),
+    }
+}
+/// An RSA key: big-endian numbers without leading zeros.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RsaKey {
+    /// 2048 to 8192 bits.
+    #[prost(bytes = "vec", tag = "1")]
+    pub modulus: ::prost::alloc::vec::Vec<u8>,
+    /// Odd.
+    #[prost(bytes = "vec", tag = "2")]
+    pub exponent: ::prost::alloc::vec::Vec<u8>,
 }
 /// Makes the letters a to z of bodies capital ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -207,6 +207,11 @@ impl<'a> Metadata<'a> {
         }
     }
 
+    /// All values of a name in any case.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.entries().filter(move |entry| entry.known == known).flat_map(|entry| entry.values())
+    }
+
     /// The values of a key spelled exactly so; the last such entry counts, as in a protobuf map.
     pub fn exactly(&self, key: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let entry = self.entries().filter(|entry| entry.key == key.as_bytes()).last();

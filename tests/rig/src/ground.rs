@@ -58,6 +58,11 @@ impl Ground {
 
     /// Starts what [`Ground::launch`] made, and waits until it serves.
     pub fn take(&self, app_id: &str, launch: Launch) -> Member {
+        self.take_when(app_id, launch, Ready::Outbound)
+    }
+
+    /// Starts what [`Ground::launch`] made, and waits until it is as `ready` says of the port of its API.
+    pub fn take_when(&self, app_id: &str, launch: Launch, ready: fn(u16) -> Ready) -> Member {
         let mut sidecar = launch.spawn();
         let runtime = self.folder.path().join(format!("run/outrigger/{app_id}-{}", sidecar.id()));
         let settings = wait::within(PATIENCE, || match sidecar.has_ended() {
@@ -68,7 +73,7 @@ impl Ground {
         let port = |name: &str| settings["ports"][name].as_u64().and_then(|p| u16::try_from(p).ok());
         let http = port("http").expect("a port of the HTTP API");
         let mesh = port("internal").expect("a port for the other sidecars");
-        sidecar.await_state(Ready::Outbound(http));
+        sidecar.await_state(ready(http));
         let program = self.program.path().to_owned();
         let metrics =
             local(settings["metrics"]["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or(0));

@@ -41,6 +41,7 @@ pub mod scratch;
 pub mod seccomp;
 pub mod sidecar;
 pub mod tls;
+pub mod token;
 pub mod vectors;
 pub mod wait;
 

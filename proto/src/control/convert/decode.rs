@@ -174,7 +174,7 @@ fn parts(next: &mut Snapshot, before: &Snapshot, message: &wire::Snapshot, reaso
         next.http_endpoints = share(external::decode(endpoints, reasons), &before.http_endpoints);
     }
     if let Some(message) = &message.pipelines {
-        next.pipelines = share(pipelines::decode(message, reasons), &before.pipelines);
+        next.pipelines = share(pipelines::decode(message, &before.pipelines, reasons), &before.pipelines);
     }
 }
 

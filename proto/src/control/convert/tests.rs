@@ -2,7 +2,8 @@ use super::*;
 use crate::api::cors::Origins;
 use crate::api::rules::{Rule, Rules};
 use crate::control as wire;
-use crate::policy::pipeline::{Middleware, Pipeline, Pipelines};
+use crate::policy::pipeline::keys::{Algorithm, Material, VerifyKey};
+use crate::policy::pipeline::{Bearer, Bodies, Middleware, Pipeline, Pipelines};
 use crate::snapshot::*;
 use crate::spiffe::SpiffeId;
 use crate::trace::sampler::Sampler;
@@ -87,8 +88,38 @@ pub(crate) fn picture() -> Snapshot {
 fn pipelines() -> Pipelines {
     let routes = vec![("/a/{b}".to_owned(), "/c".to_owned())];
     let api = vec![Middleware::RouterAlias { routes }, Middleware::RateLimit { max_per_second: 0.5 }];
-    let app = vec![Middleware::RouterChecker { rule: "^/a".into() }];
+    let key = |material| VerifyKey { id: "k".into(), algorithm: None, material };
+    let rsa = Material::Rsa { modulus: vec![1; 256], exponent: vec![3] };
+    let keys = [
+        VerifyKey { algorithm: Some(Algorithm::Ps384), ..key(rsa) },
+        key(Material::P256(vec![4])),
+        key(Material::P384(vec![4])),
+        key(Material::Ed25519(vec![7])),
+    ];
+    let bearer = Bearer { issuer: "i".into(), audience: "a".into(), keys: None };
+    let app = vec![
+        Middleware::RouterChecker { rule: "^/a".into() },
+        Middleware::Uppercase(Bodies { request: true, response: false }),
+        Middleware::Bearer(Bearer { issuer: "later".into(), ..bearer.clone() }),
+        Middleware::Bearer(Bearer { keys: Some(keys.into()), ..bearer }),
+    ];
     Pipelines { api: Pipeline::new(api).unwrap(), app: Pipeline::new(app).unwrap() }
+}
+
+#[test]
+fn keys_that_control_does_not_know_yet_stay_as_they_were() {
+    let with = |issuer: &str, keys: Option<Vec<VerifyKey>>| {
+        let keys = keys.map(Into::into);
+        let bearer = Middleware::Bearer(Bearer { issuer: issuer.into(), audience: "a".into(), keys });
+        let pipelines = Pipelines { app: Pipeline::new(vec![bearer]).unwrap(), ..Pipelines::default() };
+        Snapshot { pipelines: Arc::new(pipelines), ..picture() }
+    };
+    let key = VerifyKey { id: "k".into(), algorithm: None, material: Material::Ed25519(vec![7]) };
+    let before = with("i", Some(vec![key]));
+    let after = |next: &Snapshot| apply(&before, &full(next)).unwrap().pipelines;
+    assert_eq!(after(&with("i", None)), before.pipelines);
+    assert_eq!(after(&with("j", None)), with("j", None).pipelines, "keys of another issuer");
+    assert_eq!(after(&with("i", Some(vec![]))), with("i", Some(vec![])).pipelines, "all were withdrawn");
 }
 
 #[test]

@@ -1,17 +1,34 @@
 //! HTTP pipelines: what a request passes on its way, as daprd's middleware components say (spec/invocation 7.1).
 //!
 //! ```
-//! use proto::policy::pipeline::{Called, Middleware, Pipeline, Refusal};
+//! use proto::policy::pipeline::rate::Rate;
+//! use proto::policy::pipeline::{Called, Means, Middleware, Pipeline, Refusal, Shown, Signed};
 //!
+//! struct None;
+//! impl Means for None {
+//!     fn take(&self, _handler: usize, _rate: Rate, _path: &str) -> Option<u32> {
+//!         Option::None
+//!     }
+//!     fn now(&self) -> u64 {
+//!         0
+//!     }
+//!     fn verifies(&self, _signed: Signed<'_>) -> bool {
+//!         false
+//!     }
+//! }
 //! let rule = Middleware::RouterChecker { rule: "^/v1.0/invoke/orders/".into() };
 //! let pipeline = Pipeline::new(vec![rule]).unwrap();
-//! let called = Called { path: "/v1.0/invoke/bank/method/pay", query: "" };
-//! let passed = pipeline.run(&called, |_, _, _| None);
+//! let called = Called { path: "/v1.0/invoke/bank/method/pay", query: "", shown: Shown::Nothing };
+//! let passed = pipeline.run(&called, &None);
 //! assert_eq!(passed.refusal, Some(Refusal::BadRoute));
 //! ```
 
 mod alias;
+mod bearer;
+pub mod keys;
 pub mod rate;
+
+pub use bearer::{BadToken, Bearer, LARGEST_TOKEN, Shown, Signed};
 
 use crate::invoke::method;
 use alias::Aliases;
@@ -45,6 +62,8 @@ pub enum Middleware {
     },
     /// `middleware.http.uppercase`: letters of bodies become capital ones.
     Uppercase(Bodies),
+    /// `middleware.http.bearer`.
+    Bearer(Bearer),
 }
 
 /// Which bodies a handler changes.
@@ -98,15 +117,31 @@ enum Handler {
     Checker(Regex),
     Limit(Rate),
     Uppercase(Bodies),
+    Bearer(Bearer),
 }
 
-/// What a request calls.
+/// What handlers use that is not theirs.
+pub trait Means {
+    /// Takes one token of the bucket of the handler at that place for that path, and says how many are left; `None` where
+    /// there was none.
+    fn take(&self, handler: usize, rate: Rate, path: &str) -> Option<u32>;
+
+    /// Unix seconds.
+    fn now(&self) -> u64;
+
+    /// Whether a signature is good.
+    fn verifies(&self, signed: Signed<'_>) -> bool;
+}
+
+/// What a request calls, and who it says it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Called<'c> {
     /// Decoded and cleaned, with a leading slash.
     pub path: &'c str,
     /// As it was sent, without `?`.
     pub query: &'c str,
+    /// Its `Authorization`.
+    pub shown: Shown<'c>,
 }
 
 /// What became of a request.
@@ -138,6 +173,10 @@ pub enum Refusal {
     BadRoute,
     /// It came too soon after others.
     TooMany,
+    /// It shows no token that is taken.
+    BadToken(BadToken),
+    /// Nobody knows yet which tokens to take.
+    NoKeys,
 }
 
 impl Refusal {
@@ -146,6 +185,8 @@ impl Refusal {
         match self {
             Refusal::BadRoute => 400,
             Refusal::TooMany => 429,
+            Refusal::BadToken(_) => 401,
+            Refusal::NoKeys => 503,
         }
     }
 
@@ -154,6 +195,8 @@ impl Refusal {
         match self {
             Refusal::BadRoute => "invalid router",
             Refusal::TooMany => "You have reached maximum request limit.",
+            Refusal::BadToken(_) => "Unauthorized",
+            Refusal::NoKeys => "the keys of the tokens' issuer are not known yet",
         }
     }
 }
@@ -187,14 +230,13 @@ impl Pipeline {
         self.handlers.is_empty()
     }
 
-    /// Takes a request through. `take` takes one token for the limit of the handler at that place and that path, and
-    /// says how many are left; `None` where there was none.
-    pub fn run(&self, called: &Called<'_>, mut take: impl FnMut(usize, Rate, &str) -> Option<u32>) -> Passed {
+    /// Takes a request through.
+    pub fn run(&self, called: &Called<'_>, means: &impl Means) -> Passed {
         let mut passed = Passed::default();
         for (at, handler) in self.handlers.iter().enumerate() {
             let now = match &passed.changed {
                 None => *called,
-                Some(changed) => Called { path: &changed.path, query: &changed.query },
+                Some(changed) => Called { path: &changed.path, query: &changed.query, ..*called },
             };
             match handler {
                 Handler::Alias(aliases) => {
@@ -207,10 +249,11 @@ impl Pipeline {
                 }
                 Handler::Checker(_) => {}
                 Handler::Limit(rate) => {
-                    let left = take(at, *rate, now.path);
+                    let left = means.take(at, *rate, now.path);
                     passed.said.push(Said { rate: *rate, left: left.unwrap_or_default() });
                     passed.refusal = left.is_none().then_some(Refusal::TooMany);
                 }
+                Handler::Bearer(bearer) => passed.refusal = bearer.refusal(now.shown, means),
                 Handler::Uppercase(bodies) => passed.uppercase = passed.uppercase.with(*bodies),
             }
             if passed.refusal.is_some() {
@@ -229,6 +272,7 @@ fn handler(middleware: &Middleware) -> Result<Handler, String> {
         }
         Middleware::RateLimit { max_per_second } => Rate::new(*max_per_second).map(Handler::Limit),
         Middleware::Uppercase(bodies) => Ok(Handler::Uppercase(*bodies)),
+        Middleware::Bearer(bearer) => bearer.check().map(|()| Handler::Bearer(bearer.clone())),
     }
 }
 

@@ -12,9 +12,26 @@ fn checker(rule: &str) -> Middleware {
     Middleware::RouterChecker { rule: rule.into() }
 }
 
+/// A world with tokens left, or without.
+struct World(Option<u32>);
+
+impl Means for World {
+    fn take(&self, _handler: usize, _rate: Rate, _path: &str) -> Option<u32> {
+        self.0
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn verifies(&self, _signed: Signed<'_>) -> bool {
+        true
+    }
+}
+
 fn run(middleware: &[Middleware], path: &str, query: &str) -> Passed {
     let pipeline = Pipeline::new(middleware.to_vec()).unwrap();
-    pipeline.run(&Called { path, query }, |_, _, _| Some(1))
+    pipeline.run(&Called { path, query, shown: Shown::Nothing }, &World(Some(1)))
 }
 
 fn changed(path: &str, query: &str) -> Option<Changed> {
@@ -65,6 +82,21 @@ fn what_handlers_do_to_bodies_adds_up_as_far_as_the_request_goes() {
         (passed.refusal, passed.uppercase),
         (Some(Refusal::BadRoute), Bodies { request: false, ..both })
     );
+}
+
+#[test]
+fn without_keys_no_token_is_taken_and_its_absence_is_told() {
+    let bearer = |keys| Bearer { issuer: "i".into(), audience: "a".into(), keys };
+    let refusal = |keys: Option<Vec<keys::VerifyKey>>, shown| {
+        let pipeline = Pipeline::new(vec![Middleware::Bearer(bearer(keys.map(Into::into)))]).unwrap();
+        pipeline.run(&Called { path: "/", query: "", shown }, &World(None)).refusal
+    };
+    let shown = Shown::One(b"Bearer e30.e30.");
+    assert_eq!(refusal(None, Shown::Nothing), Some(Refusal::BadToken(BadToken::Missing)));
+    assert_eq!(refusal(None, Shown::Several), Some(Refusal::BadToken(BadToken::Missing)));
+    assert_eq!(refusal(None, shown), Some(Refusal::NoKeys));
+    assert_eq!(refusal(Some(vec![]), shown), Some(Refusal::BadToken(BadToken::Malformed)));
+    assert_eq!((Refusal::NoKeys.status(), Refusal::BadToken(BadToken::Key).status()), (503, 401));
 }
 
 #[test]
@@ -119,8 +151,8 @@ fn the_table_is_bounded_and_an_empty_bucket_is_kept_longest() {
 fn an_answer_tells_of_a_limit_as_daprds_does() {
     let limit = Middleware::RateLimit { max_per_second: 2.0 };
     let pipeline = Pipeline::new(vec![limit, checker("nothing")]).unwrap();
-    let called = Called { path: "/a", query: "" };
-    let passed = pipeline.run(&called, |_, _, _| None);
+    let called = Called { path: "/a", query: "", shown: Shown::Nothing };
+    let passed = pipeline.run(&called, &World(None));
     assert_eq!(passed.refusal, Some(Refusal::TooMany));
     let lines = passed.said[0].lines().map(|(name, value)| format!("{name}: {value}"));
     assert_eq!(
@@ -133,7 +165,7 @@ fn an_answer_tells_of_a_limit_as_daprds_does() {
             "Ratelimit-Remaining: 0"
         ]
     );
-    assert_eq!(pipeline.run(&called, |_, _, _| Some(1)).refusal, Some(Refusal::BadRoute));
+    assert_eq!(pipeline.run(&called, &World(Some(1))).refusal, Some(Refusal::BadRoute));
 }
 
 #[test]
@@ -143,6 +175,10 @@ fn settings_that_no_handler_can_be_made_of_are_named() {
         (checker("a{1000}{1000}"), "when it is compiled"),
         (Middleware::RateLimit { max_per_second: 0.0 }, "must be a positive value"),
         (Middleware::RateLimit { max_per_second: f64::NAN }, "must be a positive value"),
+        (
+            Middleware::Bearer(Bearer { issuer: "".into(), audience: "a".into(), keys: None }),
+            "'issuer' is required",
+        ),
         (alias(&[("a", "/b")]), "a path begins with a slash"),
         (alias(&[("/a", "b")]), "expected a path with a leading slash"),
         (alias(&[("/a", "/b?x=1")]), "without ?, # and %"),
