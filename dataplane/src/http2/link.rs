@@ -251,7 +251,7 @@ impl Inner {
             return;
         }
         let out = self.conn.write();
-        let mut buffer = rt::turn_buffer();
+        let mut buffer = rt::turn_buffer_for(out.len());
         match &mut self.tls {
             None => std::mem::swap(out, &mut buffer),
             Some(tls) => {

@@ -2,6 +2,7 @@
 
 use super::end;
 use super::error::CallError;
+use super::messages::{self, Message, Messages};
 use crate::http2::link::{Features, Inner, Link};
 use crate::rt::{self, Tick};
 use crate::tls::PeerIdentity;
@@ -134,6 +135,23 @@ impl Call {
     /// # Errors
     /// The call has failed, or the peer takes nothing more ([`CallError::Finished`]).
     pub fn write(&mut self, end: bool, f: impl FnOnce(&mut Vec<u8>)) -> Result<(), CallError> {
+        self.send(|inner, slot| inner.conn.data(slot, end, f))
+    }
+
+    /// [`Call::write`] of one gRPC frame that ends with `body`; `lead` writes what stands before it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_body(
+        &mut self,
+        end: bool,
+        lead: impl FnOnce(&mut Vec<u8>),
+        body: &[u8],
+    ) -> Result<(), CallError> {
+        self.send(|inner, slot| inner.conn.body(slot, end, lead, body))
+    }
+
+    fn send(&mut self, write: impl FnOnce(&mut Inner, Slot)) -> Result<(), CallError> {
         let slot = self.slot.map_err(not_started)?;
         let link = &*self.link;
         let inner = &mut *link.inner();
@@ -144,7 +162,7 @@ impl Call {
         if !inner.is_client() && !std::mem::replace(&mut self.responded, true) {
             answer(inner, slot, &self.head, false, &[]);
         }
-        inner.conn.data(slot, end, f);
+        write(inner, slot);
         link.touch(inner);
         Ok(())
     }
@@ -231,6 +249,37 @@ impl Call {
         inner.conn.restore(slot, lent, used);
         self.link.touch(inner);
         result
+    }
+
+    /// The whole messages that are here, if they are large: taken out of the call's buffer together, without a copy.
+    /// [`Call::passed`] gives their bytes back to the peer's windows as they leave.
+    pub fn take_large(&mut self) -> Option<Messages> {
+        self.detach(messages::all)
+    }
+
+    /// The first message as [`Call::take_large`] takes it, given back to the peer's windows at once.
+    pub fn take_first_large(&mut self) -> Option<Message> {
+        let message = self.detach(messages::first)?.next()?;
+        self.passed(message.used());
+        Some(message)
+    }
+
+    fn detach(&mut self, whole: impl FnOnce(&[u8], usize) -> Option<usize>) -> Option<Messages> {
+        let slot = self.slot.ok()?;
+        let limit = self.link.limits.max_message.get();
+        let inner = &mut *self.link.inner();
+        let bytes = whole(inner.conn.received(slot), limit)?;
+        let (buffer, at) = inner.conn.detach(slot, bytes, rt::turn_buffer_for(bytes));
+        Some(Messages::new(buffer, at..at + bytes, limit))
+    }
+
+    /// So many bytes of what [`Call::take_large`] gave have been passed on.
+    pub fn passed(&mut self, bytes: usize) {
+        if let Ok(slot) = self.slot {
+            let inner = &mut *self.link.inner();
+            inner.conn.returned(slot, bytes);
+            self.link.touch(inner);
+        }
     }
 
     /// Ends the call by RST_STREAM with an HTTP/2 error code.

@@ -16,6 +16,7 @@ mod dial;
 mod end;
 mod error;
 mod limits;
+mod messages;
 mod pool;
 mod queue;
 mod serve;
@@ -25,6 +26,7 @@ pub use call::{Call, GrpcEnd, Next};
 pub use dial::{DialError, Phase};
 pub use error::CallError;
 pub use limits::MeshLimits;
+pub use messages::{Message, Messages};
 pub use pool::{Checkout, Mesh, PeerKey, PeerStatus, Start};
 pub use serve::{Serving, serve};
 

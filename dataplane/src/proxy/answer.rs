@@ -1,10 +1,10 @@
 //! The answer of another sidecar on its way to the client.
 
 use super::attempt::Failed;
-use super::hop::Hop;
+use super::hop::{Hop, OwnMessage};
 use super::outbound::Outgoing;
 use crate::http1::sink::Sink;
-use crate::mesh::{GrpcEnd, Next};
+use crate::mesh::{GrpcEnd, Message, Next};
 use crate::rt;
 use proto::envelope::payload::{Payload, Sequence};
 use proto::envelope::response::{self, Answer};
@@ -30,7 +30,8 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
     }
 
     /// The first message of a stream: writes the head and the first body bytes. `true` when that was all.
-    pub(super) async fn begin(&mut self, message: &[u8], began: Instant) -> Result<bool, Failed> {
+    pub(super) async fn begin(&mut self, message: &OwnMessage, began: Instant) -> Result<bool, Failed> {
+        let of = message.large();
         let opened = response::open(message, self.hop.peer).and_then(response::Message::leading);
         let (answer, payload) = opened.map_err(Failure::from)?;
         let data = match payload {
@@ -39,13 +40,13 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
         };
         self.out.answered(u16::try_from(answer.code).unwrap_or(0), began);
         match self.hop.next_at_hand().await {
-            None | Some(Ok(Next::Message)) => self.tell(&answer, data, false).await,
-            Some(Ok(Next::End(end))) if end.status == 0 => self.tell(&answer, data, true).await,
+            None | Some(Ok(Next::Message)) => self.tell(&answer, data, of, false).await,
+            Some(Ok(Next::End(end))) if end.status == 0 => self.tell(&answer, data, of, true).await,
             // what came is passed on, and then cut off: as if the end had come a moment later
             Some(Ok(Next::End(end))) => {
-                self.tell(&answer, data, false).await.and(Err(truncated(&end.message)))
+                self.tell(&answer, data, of, false).await.and(Err(truncated(&end.message)))
             }
-            Some(Err(error)) => self.tell(&answer, data, false).await.and(Err(truncated(&error))),
+            Some(Err(error)) => self.tell(&answer, data, of, false).await.and(Err(truncated(&error))),
         }
     }
 
@@ -53,24 +54,14 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
     pub(super) async fn whole(&mut self, message: &[u8], began: Instant) -> Result<(), Failed> {
         let answer = response::open_whole(message, self.hop.peer).map_err(Failure::from)?;
         self.out.answered(u16::try_from(answer.code).unwrap_or(0), began);
-        self.tell(&answer, answer.data, true).await.map(drop)
+        self.tell(&answer, answer.data, None, true).await.map(drop)
     }
 
     /// The further messages, to the end of the call.
     pub(super) async fn relay(&mut self) -> Result<(), Failed> {
         loop {
             match self.hop.next().await {
-                Ok(Next::Message) => {
-                    let taken = self.hop.take(|message| {
-                        let following = response::open(message, self.hop.peer);
-                        let following = following.and_then(response::Message::following);
-                        let Some(payload) = following.map_err(Failure::from)? else { return Ok(()) };
-                        let data = accept(&mut self.sequence, payload)?;
-                        push(self.answer, self.out, data)
-                    });
-                    taken.unwrap_or(Ok(()))?;
-                    self.flush().await?;
-                }
+                Ok(Next::Message) => self.following().await?,
                 Ok(Next::End(end)) if end.status == 0 => {
                     self.answer.finish().map_err(|error| truncated(&error))?;
                     return self.flush().await;
@@ -81,8 +72,37 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
         }
     }
 
-    /// Writes the head, and `data` behind it; `ended`: that is the whole body. Returns whether the answer is complete.
-    async fn tell(&mut self, answer: &Answer<'_>, data: &[u8], ended: bool) -> Result<bool, Failed> {
+    /// The messages that are here: large ones leave from the memory they came in.
+    async fn following(&mut self) -> Result<(), Failed> {
+        let hop = self.hop;
+        let Some(messages) = hop.take_large() else {
+            hop.take(|message| self.pass(message, None)).unwrap_or(Ok(()))?;
+            return self.flush().await;
+        };
+        for message in messages {
+            self.pass(&message, Some(&message))?;
+            self.flush().await?;
+            hop.passed(&message);
+        }
+        Ok(())
+    }
+
+    /// Passes the body bytes of a further message on.
+    fn pass(&mut self, message: &[u8], of: Option<&Message>) -> Result<(), Failed> {
+        let following = response::open(message, self.hop.peer).and_then(response::Message::following);
+        let Some(payload) = following.map_err(Failure::from)? else { return Ok(()) };
+        let data = accept(&mut self.sequence, payload)?;
+        push(self.answer, self.out, data, of)
+    }
+
+    /// Writes the head, and `data` behind it, some of the message `of`; `ended`: that is the whole body. Returns whether the answer is complete.
+    async fn tell(
+        &mut self,
+        answer: &Answer<'_>,
+        data: &[u8],
+        of: Option<&Message>,
+        ended: bool,
+    ) -> Result<bool, Failed> {
         if answer.code > 0 && answer.code < 100 {
             return self.app_error(answer).await.map(|()| true);
         }
@@ -102,7 +122,7 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
         };
         self.out.status.set(status);
         self.answer.begin(framing);
-        push(self.answer, self.out, data)?;
+        push(self.answer, self.out, data, of)?;
         if ended {
             self.answer.finish().map_err(|error| truncated(&error))?;
         }
@@ -120,7 +140,7 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
             self.out.status.set(status);
             self.answer.begin(framing);
         }
-        push(self.answer, self.out, &json)?;
+        push(self.answer, self.out, &json, None)?;
         self.answer.finish().map_err(|error| truncated(&error))?;
         self.flush().await
     }
@@ -149,8 +169,8 @@ fn accept<'p>(sequence: &mut Sequence, payload: Payload<'p>) -> Result<&'p [u8],
     sequence.accept(payload).map_err(|error| Failure::from(error).into())
 }
 
-/// Passes body bytes on, within the limit. What the answer's framing leaves no room for (HEAD) is dropped.
-fn push(answer: &mut Sink<'_>, out: &Outgoing<'_>, data: &[u8]) -> Result<(), Failed> {
+/// Passes body bytes on, within the limit, some of the message `of` if it says so. What the answer's framing leaves no room for (HEAD) is dropped.
+fn push(answer: &mut Sink<'_>, out: &Outgoing<'_>, data: &[u8], of: Option<&Message>) -> Result<(), Failed> {
     if answer.framing() == Some(Framing::None) {
         return Ok(());
     }
@@ -158,7 +178,11 @@ fn push(answer: &mut Sink<'_>, out: &Outgoing<'_>, data: &[u8]) -> Result<(), Fa
     if limit.is_some_and(|limit| answer.body_bytes() + data.len() as u64 > limit) {
         return Err(too_large(limit.unwrap_or_default()).into());
     }
-    answer.push(data).map_err(|error| truncated(&error))
+    let pushed = match of {
+        Some(message) => answer.push_segment(message.part(data)),
+        None => answer.push(data),
+    };
+    pushed.map_err(|error| truncated(&error))
 }
 
 /// The answer cannot be completed: all that is left is to cut it off.

@@ -8,7 +8,7 @@
 //! completed or cut off.
 
 use super::answer::{Incoming, client_gone, ended};
-use super::hop::{Hop, both, status_of};
+use super::hop::{Hop, OwnMessage, both, status_of};
 use super::outbound::{Outgoing, present};
 use super::replay::Replay;
 use super::steps::Step;
@@ -156,7 +156,7 @@ async fn streamed(
         if complete { Ok(()) } else { both(pin!(incoming.relay()), upload.as_mut(), &mut uploaded).await }
     }
     .await;
-    rt::give_back(first);
+    first.give_back();
     result
 }
 
@@ -231,9 +231,9 @@ pub(super) async fn client_left(status: &Cell<u16>, body: &mut Body<'_>) -> Fail
 }
 
 /// The first message of the answer.
-pub(super) async fn first_message(hop: &Hop) -> Result<Vec<u8>, Failed> {
+pub(super) async fn first_message(hop: &Hop) -> Result<OwnMessage, Failed> {
     match hop.next().await.map_err(|error| call_failed(&error))? {
-        Next::Message => Ok(hop.take_copy()),
+        Next::Message => Ok(hop.take_own()),
         Next::End(end) if end.status == 0 => {
             let status = Status { code: Code::INTERNAL, message: "no response received from stream".into() };
             Err(Failed::status(&status, Processed::Maybe))

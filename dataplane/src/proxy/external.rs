@@ -145,7 +145,8 @@ impl<'c> Call<'c> {
             &self.place(hop, hop.url.credentials().as_deref()),
             self.dropped,
         )?;
-        let mut replay = Replay::new(view.snapshot.limits.max_replay_body, body.is_streaming());
+        let mut replay =
+            Replay::new(view.snapshot.limits.max_replay_body, body.is_streaming(), body.declared());
         if !hop.as_get {
             body.invite(answer).await.map_err(|e| Failure::new(Kind::ClientGone, e.to_string()))?;
             if body.has_more_at_hand() {

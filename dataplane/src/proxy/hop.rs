@@ -1,11 +1,12 @@
 //! The mesh hop as the stories use it: one call, shared by the two relay directions of one task.
 
-use crate::mesh::{Call, CallError, Next};
+use crate::mesh::{Call, CallError, Message, Messages, Next};
 use crate::rt::{self, Tick};
 use proto::envelope::{Peer, payload};
 use proto::grpc::status::Status;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -71,11 +72,24 @@ impl Hop {
         self.call.borrow_mut().take(f)
     }
 
-    /// The message that [`Hop::next`] announced, copied: it is looked at across waits.
-    pub(super) fn take_copy(&self) -> Vec<u8> {
+    /// The message that [`Hop::next`] announced, as a value of its own: it is looked at across waits.
+    pub(super) fn take_own(&self) -> OwnMessage {
+        if let Some(message) = self.call.borrow_mut().take_first_large() {
+            return OwnMessage::Large(message);
+        }
         let mut copy = rt::turn_buffer();
         self.take(|message| copy.extend_from_slice(message));
-        copy
+        OwnMessage::Copied(copy)
+    }
+
+    /// The messages that [`Hop::next`] announced, where they are large; [`Hop::passed`] is due for each.
+    pub(super) fn take_large(&self) -> Option<Messages> {
+        self.call.borrow_mut().take_large()
+    }
+
+    /// A message of [`Hop::take_large`] has left.
+    pub(super) fn passed(&self, message: &Message) {
+        self.call.borrow_mut().passed(message.used());
     }
 
     /// Writes whole frames; `end` half-closes.
@@ -85,7 +99,17 @@ impl Hop {
 
     /// Writes body bytes as payload messages numbered from `*seq`.
     pub(super) fn write_body(&self, seq: &mut u64, data: &[u8], end: bool) -> Result<(), CallError> {
-        self.write(end, |out| self.frames(out, seq, data))
+        if self.peer != Peer::Outrigger || data.is_empty() {
+            return self.write(end, |out| self.frames(out, seq, data));
+        }
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (chunk, more) = self.first_chunk(rest);
+            let lead = |out: &mut Vec<u8>| payload::lead(out, *seq, chunk.len());
+            self.call.borrow_mut().write_body(end && more.is_empty(), lead, chunk)?;
+            (rest, *seq) = (more, *seq + 1);
+        }
+        Ok(())
     }
 
     /// Appends body bytes as payload messages numbered from `*seq`.
@@ -103,6 +127,43 @@ impl Hop {
 
     fn chunk(&self) -> usize {
         if self.peer == Peer::Outrigger { 64 << 10 } else { DAPRD_CHUNK }
+    }
+}
+
+/// One message.
+#[derive(Debug)]
+pub(super) enum OwnMessage {
+    /// In the memory it arrived in.
+    Large(Message),
+    /// In a buffer of the shard.
+    Copied(Vec<u8>),
+}
+
+impl OwnMessage {
+    /// What parts of it can be sent from without a copy.
+    pub(super) fn large(&self) -> Option<&Message> {
+        match self {
+            OwnMessage::Large(message) => Some(message),
+            OwnMessage::Copied(_) => None,
+        }
+    }
+
+    /// Nobody looks at it any more.
+    pub(super) fn give_back(self) {
+        if let OwnMessage::Copied(bytes) = self {
+            rt::give_back(bytes);
+        }
+    }
+}
+
+impl Deref for OwnMessage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            OwnMessage::Large(message) => message,
+            OwnMessage::Copied(bytes) => bytes,
+        }
     }
 }
 

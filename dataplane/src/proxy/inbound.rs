@@ -119,12 +119,12 @@ impl Incoming<'_> {
     /// From the first message to the status of the trailers.
     async fn serve(&self, hop: &Hop) -> Status {
         let message = match hop.next().await {
-            Ok(Next::Message) => hop.take_copy(),
+            Ok(Next::Message) => hop.take_own(),
             Ok(Next::End(_)) => return OpenError::RequestIncomplete.status(),
             Err(error) => return status_of(&error),
         };
         let status = self.opened(hop, &message).await;
-        rt::give_back(message);
+        message.give_back();
         status
     }
 

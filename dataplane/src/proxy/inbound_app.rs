@@ -7,7 +7,7 @@ use super::to_app::{AppRequest, Rooted, Unanswered};
 use crate::app::{Exchange, Forwarding};
 use crate::http1::client::Answer;
 use crate::http1::sink::Sink;
-use crate::mesh::{CallError, Next};
+use crate::mesh::{CallError, Message, Next};
 use crate::metrics::{AppCall, Event};
 use crate::rt::{self, Tick};
 use crate::shard::signal::Signal;
@@ -149,8 +149,11 @@ async fn upload(
         match hop.next().await.map_err(|error| cancelled(&error))? {
             Next::Message => {
                 let before = sink.body_bytes();
-                hop.take(|message| piece(message, hop, &mut sequence, sink, request)).unwrap_or(Ok(()))?;
+                let done = pieces(hop, &mut sequence, sink, request).await?;
                 progress.bytes.set(progress.bytes.get() + sink.body_bytes() - before);
+                if !done {
+                    break;
+                }
             }
             Next::End(_) => sink.finish().map_err(|error| request.asked.broken(&error))?,
         }
@@ -166,8 +169,30 @@ async fn upload(
     Err(Unanswered::Failed(cancelled(&hop.broken().await)))
 }
 
+/// Passes on the messages that are here: large ones leave from the memory they came in. `false` if the app takes no more.
+async fn pieces(
+    hop: &Hop,
+    sequence: &mut Sequence,
+    sink: &mut Sink<'_>,
+    request: &AppRequest<'_>,
+) -> Result<bool, Failure> {
+    let Some(messages) = hop.take_large() else {
+        hop.take(|message| piece(message, None, hop, sequence, sink, request)).unwrap_or(Ok(()))?;
+        return Ok(true);
+    };
+    for message in messages {
+        piece(&message, Some(&message), hop, sequence, sink, request)?;
+        if sink.flush().await.is_err() {
+            return Ok(false);
+        }
+        hop.passed(&message);
+    }
+    Ok(true)
+}
+
 fn piece(
     message: &[u8],
+    of: Option<&Message>,
     hop: &Hop,
     sequence: &mut Sequence,
     sink: &mut Sink<'_>,
@@ -177,7 +202,11 @@ fn piece(
     let payload = request::open(message, hop.peer).and_then(request::Message::following).map_err(bad)?;
     let Some(payload) = payload else { return Ok(()) };
     let data = sequence.accept(payload).map_err(bad)?;
-    sink.push(data).map_err(|error| request.asked.broken(&error))
+    let pushed = match of {
+        Some(message) => sink.push_segment(message.part(data)),
+        None => sink.push(data),
+    };
+    pushed.map_err(|error| request.asked.broken(&error))
 }
 
 /// The caller has given up, or its connection broke.

@@ -128,7 +128,8 @@ async fn remote(
     present(body, pin!(shard.route(&out.target))).await?;
     out.steps.done(Step::Resolved, &out.target.app.app_id);
     shard.budget().deposit();
-    let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
+    let mut replay =
+        Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming(), body.declared());
     let mut attempts = Attempts::new(RetryPolicy::BUILT_IN);
     let mut tried: Vec<SocketAddr> = Vec::new();
     loop {

@@ -36,7 +36,8 @@ pub(super) async fn call(
     let forwarding = super::outbound::present(body, pin!(app::forward(&app, permit))).await?;
     out.steps.done(Step::Allowed, &out.target.app.app_id);
     body.invite(answer).await.map_err(|e| Failure::new(Kind::ClientGone, e.to_string()))?;
-    let mut replay = Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming());
+    let mut replay =
+        Replay::new(out.view.snapshot.limits.max_replay_body, body.is_streaming(), body.declared());
     if body.has_more_at_hand() {
         let piece = body.piece(Tick::NEVER).await.map_err(|e| body_failure(&e))?;
         replay.first(&out.shard.metrics, piece);

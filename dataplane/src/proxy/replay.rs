@@ -17,13 +17,16 @@ pub(super) struct Replay {
     gone: bool,
     streaming: bool,
     limit: usize,
+    /// What is to be expected; 0 if nobody said.
+    declared: usize,
     held: Option<Held>,
 }
 
 impl Replay {
-    /// Nothing was read yet. Of a `streaming` body nothing is kept.
-    pub(super) fn new(limit: usize, streaming: bool) -> Replay {
-        Replay { bytes: Vec::new(), once: None, gone: false, streaming, limit, held: None }
+    /// Nothing was read yet of a body with that length, if it was declared. Of a `streaming` body nothing is kept.
+    pub(super) fn new(limit: usize, streaming: bool, declared: Option<u64>) -> Replay {
+        let declared = declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+        Replay { bytes: Vec::new(), once: None, gone: false, streaming, limit, declared, held: None }
     }
 
     /// A piece was read and is about to be sent.
@@ -37,6 +40,7 @@ impl Replay {
         }
         if self.bytes.capacity() == 0 {
             self.bytes = rt::turn_buffer();
+            self.bytes.reserve(self.declared.min(self.limit)); // it would grow by copying
         }
         self.bytes.extend_from_slice(piece);
         let by = piece.len() as u64;

@@ -18,7 +18,7 @@ use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::mesh::{Checkout, Start};
 use crate::metrics::Level;
-use crate::rt::{self, Tick};
+use crate::rt::Tick;
 use crate::shard::Shard;
 use proto::envelope::request;
 use proto::invoke::failure::{Failure, Kind};
@@ -84,7 +84,7 @@ pub(super) async fn remote(
     };
     let mut answering = Answering::new(out, &hop, answer);
     let complete = answering.begin(&first, began).await;
-    rt::give_back(first);
+    first.give_back();
     if complete? {
         return Ok(());
     }

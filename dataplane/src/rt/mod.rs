@@ -45,12 +45,12 @@ pub use mailbox::{MAILBOX_LIMIT, Mailbox, Receiver, Sender};
 pub use net::Counts;
 pub use pool::Chunk;
 pub use preflight::{Backend, BackendChoice, preflight};
-pub use segment::{Segment, Segments};
+pub use segment::{Part, Segment, Segments, Shared};
 pub use shards::{
     BUFFER_SIZE, BUFFERS, EXTRA_BUFFERS, HOT_BUFFERS, RING_ENTRIES, Running, Shards, start_shards,
 };
 pub use signals::{Terminate, on_terminate};
-pub use spare::{give_back, turn_buffer};
+pub use spare::{give_back, turn_buffer, turn_buffer_for};
 pub use stream::{Reader, RecvError, SendError, Stream, Writer};
 pub use tasks::{Task, spawn, yield_now};
 pub use tick::Tick;

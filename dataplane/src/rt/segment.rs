@@ -1,9 +1,11 @@
 //! What can be sent: owned pieces of memory, several in one call.
 
 use super::pool::Chunk;
+use super::spare;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 
 /// One owned piece of what is sent.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub enum Segment {
     Static(&'static [u8]),
     /// Bytes built here. The allocation is kept for [`super::turn_buffer`] afterwards.
     Vec(Vec<u8>),
+    /// Some of the bytes of shared memory.
+    Part(Part),
 }
 
 impl Deref for Segment {
@@ -27,7 +31,62 @@ impl Deref for Segment {
             Segment::Bytes(bytes) => bytes,
             Segment::Static(bytes) => bytes,
             Segment::Vec(bytes) => bytes,
+            Segment::Part(part) => part,
         }
+    }
+}
+
+/// Memory built here that several segments share. The allocation is kept for [`super::turn_buffer`] when the last is gone.
+#[derive(Clone, Debug)]
+pub struct Shared(Rc<Buffer>);
+
+#[derive(Debug)]
+struct Buffer(Vec<u8>);
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.0));
+    }
+}
+
+impl Shared {
+    /// Shares `bytes` from here on.
+    pub fn new(bytes: Vec<u8>) -> Shared {
+        Shared(Rc::new(Buffer(bytes)))
+    }
+
+    /// `bytes`, which must be some of this memory's, as a segment without a copy; others are copied.
+    pub fn part(&self, bytes: &[u8]) -> Segment {
+        let from = bytes.as_ptr().addr().wrapping_sub(self.as_ptr().addr());
+        let to = from.wrapping_add(bytes.len());
+        match self.get(from..to) {
+            Some(_) => Segment::Part(Part { of: self.clone(), from, to }),
+            None => Segment::Vec(bytes.to_vec()),
+        }
+    }
+}
+
+impl Deref for Shared {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+/// A range of shared memory.
+#[derive(Debug)]
+pub struct Part {
+    of: Shared,
+    from: usize,
+    to: usize,
+}
+
+impl Deref for Part {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.of.get(self.from..self.to).unwrap_or_default()
     }
 }
 
@@ -148,5 +207,24 @@ impl IntoIterator for Segments {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_shared_memory_are_its_own_bytes_and_others_are_copied() {
+        let shared = Shared::new((0..100).collect());
+        let part = shared.part(&shared[10..20]);
+        assert!(matches!(&part, Segment::Part(part) if part.as_ptr() == shared[10..].as_ptr()));
+        assert_eq!(&part[..], &shared[10..20]);
+        assert_eq!(&shared.part(&[])[..], b"");
+        assert_eq!(&shared.part(&shared[100..])[..], b"");
+        let other = vec![7; 200];
+        assert!(matches!(shared.part(&other), Segment::Vec(bytes) if bytes == other));
+        drop(shared);
+        assert_eq!(part[0], 10, "it lives as long as its last part");
     }
 }

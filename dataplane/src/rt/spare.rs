@@ -6,14 +6,19 @@ use super::local;
 const KEPT: usize = 1024;
 /// Bytes of all of them.
 const KEPT_IN_ALL: usize = 1 << 20;
-/// A buffer that grew beyond this many bytes is not kept.
+/// A buffer that grew beyond this many bytes is a large one.
 const KEPT_BYTES: usize = 64 * 1024;
+/// Large buffers kept, for turns full of bodies.
+const KEPT_LARGE: usize = 8;
+/// One that grew beyond this many bytes is not kept.
+const KEPT_LARGE_BYTES: usize = 256 * 1024;
 
 /// The buffers that wait for their next use; the one used last is the next, while it is warm.
 #[derive(Default)]
 pub(super) struct Spare {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
+    large: Vec<Vec<u8>>,
 }
 
 impl Spare {
@@ -24,6 +29,12 @@ impl Spare {
     }
 
     fn push(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() > KEPT_BYTES {
+            if buffer.capacity() <= KEPT_LARGE_BYTES && self.large.len() < KEPT_LARGE {
+                self.large.push(buffer);
+            }
+            return;
+        }
         let bytes = self.bytes + buffer.capacity();
         if self.buffers.len() < KEPT && bytes <= KEPT_IN_ALL {
             self.bytes = bytes;
@@ -38,9 +49,18 @@ pub fn turn_buffer() -> Vec<u8> {
     local::try_with(|local| local.spare.borrow_mut().pop()).flatten().unwrap_or_default()
 }
 
+/// [`turn_buffer`] for so many bytes: large ones are kept apart.
+pub fn turn_buffer_for(bytes: usize) -> Vec<u8> {
+    let large = || local::try_with(|local| local.spare.borrow_mut().large.pop()).flatten();
+    match bytes > KEPT_BYTES {
+        true => large().unwrap_or_default(),
+        false => turn_buffer(),
+    }
+}
+
 /// Gives a vector back that was not sent.
 pub fn give_back(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > KEPT_BYTES {
+    if buffer.capacity() == 0 {
         return;
     }
     buffer.clear();
@@ -61,5 +81,10 @@ mod tests {
         assert_eq!((large.buffers.len(), large.bytes), (16, KEPT_IN_ALL));
         while large.pop().is_some() {}
         assert_eq!(large.bytes, 0);
+        (1..100).for_each(|n| large.push(Vec::with_capacity(KEPT_BYTES + n * 8192)));
+        assert_eq!((large.buffers.len(), large.large.len()), (0, KEPT_LARGE));
+        large.large.clear();
+        large.push(Vec::with_capacity(KEPT_LARGE_BYTES + 1));
+        assert!(large.large.is_empty());
     }
 }

@@ -111,24 +111,64 @@ impl Shape {
 /// Turns everything behind `at` (a place given by [`open`]) into frames of at most `max` bytes of payload.
 /// Bytes move only when there is more than one frame, and then once.
 pub(super) fn close(out: &mut Vec<u8>, at: usize, max: usize, shape: Shape, stream: u32) {
+    close_uneven(out, at, (max, max), shape, stream);
+}
+
+/// [`close`] with another size for the first frame than for those that follow.
+pub(super) fn close_uneven(
+    out: &mut Vec<u8>,
+    at: usize,
+    (first, max): (usize, usize),
+    shape: Shape,
+    stream: u32,
+) {
     let length = out.len() - at - HEAD;
-    if length <= max {
+    if length <= first {
         let flags = shape.first_flags | shape.last_flags;
         out[at..at + HEAD].copy_from_slice(&Head { length, kind: shape.first, flags, stream }.bytes());
         return;
     }
-    let following = (length - 1) / max;
+    let following = (length - first).div_ceil(max);
     out.resize(out.len() + following * HEAD, 0);
     for i in (1..=following).rev() {
-        let (from, size) = (at + HEAD + i * max, max.min(length - i * max));
+        let before = first + (i - 1) * max;
+        let (from, size) = (at + HEAD + before, max.min(length - before));
         let to = from + i * HEAD;
         out.copy_within(from..from + size, to);
         let flags = if i == following { shape.last_flags } else { 0 };
         let head = Head { length: size, kind: shape.following, flags, stream };
         out[to - HEAD..to].copy_from_slice(&head.bytes());
     }
-    let head = Head { length: max, kind: shape.first, flags: shape.first_flags, stream };
+    let head = Head { length: first, kind: shape.first, flags: shape.first_flags, stream };
     out[at..at + HEAD].copy_from_slice(&head.bytes());
+}
+
+/// The most payload of a DATA frame whose head stands at `at` in the turn's buffer: up to the end of the TLS record that
+/// it will be in, so that the receiver finds whole frames in records. Next to a record's end that is not worth a frame.
+pub(super) fn data_room(at: usize) -> usize {
+    const RECORD: usize = MAX_FRAME;
+    const WORTH: usize = 256;
+    match RECORD - at % RECORD {
+        left if left >= HEAD + WORTH => left - HEAD,
+        _ => RECORD - HEAD,
+    }
+}
+
+/// Appends a body as DATA frames, each to the end of its record. The first is open at `at`, with the beginning of its
+/// payload. END_STREAM stands on the last one if `end`.
+pub(super) fn fill_data(out: &mut Vec<u8>, mut at: usize, mut body: &[u8], end: bool, stream: u32) {
+    loop {
+        let held = out.len() - at - HEAD;
+        let (now, rest) = body.split_at(data_room(at).saturating_sub(held).min(body.len()));
+        out.extend_from_slice(now);
+        let flags = if end && rest.is_empty() { flag::END_STREAM } else { 0 };
+        let head = Head { length: held + now.len(), kind: kind::DATA, flags, stream };
+        out[at..at + HEAD].copy_from_slice(&head.bytes());
+        if rest.is_empty() {
+            return;
+        }
+        (at, body) = (open(out), rest);
+    }
 }
 
 /// The payload without padding (§6.1, §6.2): padding that fills or exceeds the payload is a connection error.
@@ -188,6 +228,37 @@ mod tests {
                 rest = &rest[HEAD + head.length..];
             }
             assert_eq!(joined, body);
+        }
+    }
+
+    #[test]
+    fn data_is_cut_where_records_end() {
+        for (before, lead, length) in
+            [(0, 0, 0), (0, 30, 100), (100, 30, 40_000), (16_000, 30, 20_000), (16_200, 0, 9)]
+        {
+            let body: Vec<u8> = (0..length).map(|i: u32| i.to_le_bytes()[0]).collect();
+            let mut all = vec![];
+            for piecewise in [true, false] {
+                let mut out = vec![0; before];
+                let at = open(&mut out);
+                out.extend_from_slice(&vec![1; lead]);
+                if piecewise {
+                    fill_data(&mut out, at, &body, true, 5);
+                } else {
+                    out.extend_from_slice(&body);
+                    let sizes = (data_room(at), MAX_FRAME - HEAD);
+                    close_uneven(&mut out, at, sizes, Shape::data(true), 5);
+                }
+                all.push(out);
+            }
+            assert_eq!(all[0], all[1], "written or moved, the same");
+            let mut at = before;
+            for head in heads(&all[0][before..]) {
+                let end = at + HEAD + head.length;
+                assert!(at / MAX_FRAME == (end - 1) / MAX_FRAME || MAX_FRAME - at % MAX_FRAME < HEAD + 256);
+                assert_eq!(head.has(flag::END_STREAM), end == all[0].len());
+                at = end;
+            }
         }
     }
 

@@ -46,7 +46,8 @@ pub struct Limits {
     /// 8 MiB not yet given back, 141 MiB: streams whose readers stall cannot use it up, so that others go on. A smaller
     /// one is for a connection whose streams have one owner.
     pub connection_window: u32,
-    /// Bytes waiting for the socket above which DATA stays with its stream. Default 128 KiB.
+    /// Bytes waiting for the socket above which DATA stays with its stream, and no stream is writable. The piece that passes
+    /// it may do so by 32 KiB. Default 128 KiB.
     pub turn_bytes: usize,
     /// Unsent bytes of a stream below which it is writable. Default 64 KiB.
     pub stream_unsent: usize,

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     /// Received and not taken: `data[taken..]`.
     pub(super) data: Vec<u8>,
     pub(super) taken: usize,
+    /// Bytes that left with [`super::Connection::detach`] and are not given back to the windows.
+    pub(super) away: usize,
     pub(super) receive: ReceiveWindow,
     /// The window's size when no large message makes it larger.
     pub(super) normal: u32,
@@ -69,6 +71,8 @@ pub(super) struct Stream {
     pub(super) wanted: usize,
     /// The writer waits for its unsent bytes to become fewer.
     pub(super) wants_room: bool,
+    /// In the list of streams that wait until the turn's buffer is emptied.
+    pub(super) wants_turn: bool,
     /// In the list of events.
     pub(super) queued: bool,
     /// In the list of streams with something to send.
@@ -91,6 +95,7 @@ impl Stream {
             failure: None,
             data: Vec::new(),
             taken: 0,
+            away: 0,
             receive: ReceiveWindow::default(),
             normal: 0,
             grown: 0,
@@ -108,6 +113,7 @@ impl Stream {
             to_head: false,
             wanted: 0,
             wants_room: false,
+            wants_turn: false,
             queued: false,
             sendable: false,
             wants_window: false,
@@ -137,6 +143,7 @@ impl Stream {
             trailers,
             queued: self.queued,
             sendable: self.sendable,
+            wants_turn: self.wants_turn,
             wants_window: self.wants_window,
             held: true,
             ..Stream::vacant()

@@ -77,6 +77,25 @@ impl Connection {
         self.take(slot, bytes);
     }
 
+    /// Moves the stream's buffer out with the first `bytes` received, which are those from the returned index on. `fresh`, an
+    /// empty buffer, takes its place. The windows get the bytes back with [`Connection::returned`], at the latest when
+    /// the slot is given back.
+    pub fn detach(&mut self, slot: Slot, bytes: usize, mut fresh: Vec<u8>) -> (Vec<u8>, usize) {
+        let stream = &mut self.streams[slot];
+        let bytes = bytes.min(stream.received().len());
+        fresh.extend_from_slice(stream.received().get(bytes..).unwrap_or_default());
+        stream.away += bytes;
+        (core::mem::replace(&mut stream.data, fresh), core::mem::take(&mut stream.taken))
+    }
+
+    /// The reader is done with so many of the bytes that were detached.
+    pub fn returned(&mut self, slot: Slot, bytes: usize) {
+        let stream = &mut self.streams[slot];
+        let bytes = bytes.min(stream.away);
+        stream.away -= bytes;
+        self.discard(slot, bytes as u32);
+    }
+
     /// Says that the reader needs `bytes` in the buffer before it can go on: fewer raise no event. The windows become
     /// large enough for them, at once or when other streams give back their growth.
     pub fn wait_for(&mut self, slot: Slot, bytes: usize) {

@@ -92,6 +92,8 @@ pub struct Connection {
     replies: u32,
     /// Streams with bytes that their own window allows.
     sendable: VecDeque<Slot>,
+    /// Streams whose writers wait until the turn's buffer is emptied.
+    crowd: Vec<Slot>,
     /// Streams with news, and news of the connection.
     events: VecDeque<Slot>,
     notices: u8,
@@ -186,6 +188,7 @@ impl Connection {
             out,
             replies: 0,
             sendable: VecDeque::new(),
+            crowd: Vec::new(),
             events: VecDeque::new(),
             notices: 0,
             starved: false,

@@ -172,7 +172,7 @@ impl Connection {
         let at = frame::open(&mut self.out);
         fill(&mut self.out);
         let written = self.out.len() - at - HEAD;
-        let turn = self.limits.turn_bytes.saturating_sub(at);
+        let turn = (self.limits.turn_bytes + MOST_OVER).saturating_sub(at);
         let now = written.min(stream.send.available()).min(self.send.available()).min(turn);
         if now < written {
             let cut = at + HEAD + now;
@@ -184,17 +184,50 @@ impl Connection {
         self.queue(slot);
     }
 
+    /// [`Connection::data`] of what `lead` appends and `body` behind it, which is copied to its place in the frames at
+    /// once.
+    pub fn body(&mut self, slot: Slot, end: bool, lead: impl FnOnce(&mut Vec<u8>), body: &[u8]) {
+        if !self.goes_out(slot, body.len() + MOST_LEAD) {
+            return self.data(slot, end, |out| {
+                lead(out);
+                out.extend_from_slice(body);
+            });
+        }
+        let at = frame::open(&mut self.out);
+        lead(&mut self.out);
+        let bytes = self.out.len() - at - HEAD + body.len();
+        let id = self.streams[slot].id;
+        frame::fill_data(&mut self.out, at, body, end, id);
+        self.booked(slot, bytes, end);
+    }
+
+    /// Whether `bytes` on the stream would all be framed at once, nothing waiting before them.
+    fn goes_out(&self, slot: Slot, bytes: usize) -> bool {
+        let stream = &self.streams[slot];
+        self.is_writable(slot)
+            && stream.state.send_half() != Half::Head
+            && stream.unsent() == 0
+            && self.out.len() < self.limits.turn_bytes
+            && bytes <= stream.send.available().min(self.send.available()).min(MOST_OVER)
+    }
+
     /// Makes frames of the last `bytes` of the turn's buffer.
     fn close_data(&mut self, slot: Slot, at: usize, bytes: usize, end: bool) {
         if bytes == 0 && !end {
             self.out.truncate(at);
             return;
         }
+        let id = self.streams[slot].id;
+        frame::close_uneven(&mut self.out, at, (frame::data_room(at), DATA_FRAME), Shape::data(end), id);
+        self.booked(slot, bytes, end);
+    }
+
+    /// Books `bytes` of payload that were framed.
+    fn booked(&mut self, slot: Slot, bytes: usize, end: bool) {
         let stream = &mut self.streams[slot];
         stream.send.spend(bytes);
         self.send.spend(bytes);
         stream.state.send_data(end);
-        frame::close(&mut self.out, at, DATA_FRAME, Shape::data(end), stream.id);
         self.rates.free_pings = (self.rates.free_pings + 1).min(data::FREE_PINGS);
         if end {
             self.closed_halves(slot);
@@ -238,7 +271,8 @@ impl Connection {
             let Some(slot) = self.sendable.pop_front() else { return };
             let stream = &mut self.streams[slot];
             stream.sendable = false;
-            let n = stream.unsent().min(DATA_FRAME).min(stream.send.available()).min(self.send.available());
+            let room = frame::data_room(self.out.len());
+            let n = stream.unsent().min(room).min(stream.send.available()).min(self.send.available());
             if n == 0 {
                 continue; // reset, or its window shrank; queued again when it can
             }
@@ -256,18 +290,38 @@ impl Connection {
         }
     }
 
-    /// Whether unsent bytes are few enough to write more; if not, [`Event::Progress`] will say when.
+    /// Whether unsent bytes, of the stream and in the turn's buffer, are few enough to write more; if not,
+    /// [`Event::Progress`] will say when.
     pub fn has_room(&mut self, slot: Slot) -> bool {
+        let full = self.out.len() >= self.limits.turn_bytes;
         let stream = &mut self.streams[slot];
-        let room = stream.unsent() < self.limits.stream_unsent || stream.state.send_half() == Half::Closed;
+        let few = stream.unsent() < self.limits.stream_unsent && !full;
+        let room = few || stream.state.send_half() == Half::Closed;
         stream.wants_room = !room;
+        if full && !room && !stream.wants_turn {
+            stream.wants_turn = true;
+            self.crowd.push(slot);
+        }
         room
+    }
+
+    /// The turn's buffer is about to be emptied: who waited for that may write again.
+    fn admit_crowd(&mut self) {
+        while let Some(slot) = self.crowd.pop() {
+            let stream = &mut self.streams[slot];
+            stream.wants_turn = false;
+            if stream.wants_room && stream.unsent() < self.limits.stream_unsent {
+                stream.wants_room = false;
+                self.news(slot);
+            }
+        }
     }
 
     /// The turn's bytes. The caller empties the buffer, by sending or encrypting what is in it: streams started until
     /// now count as sent.
     pub fn write(&mut self) -> &mut Vec<u8> {
         self.pump();
+        self.admit_crowd();
         self.written = self.next_id;
         self.replies = 0;
         &mut self.out
@@ -298,6 +352,7 @@ impl Connection {
         stream.fresh = false;
         let answering = self.role == Role::Server && (stream.pending_end || !stream.tail.is_empty());
         self.take(slot, usize::MAX);
+        self.returned(slot, usize::MAX);
         self.return_growth(slot);
         let stream = &mut self.streams[slot];
         if stream.state.is_closed() {
@@ -357,6 +412,10 @@ impl Connection {
 
 /// The last id a client can use (§5.1.1).
 const LAST_ID: u32 = 0x7fff_ffff;
+/// By how much the last piece of a turn may exceed [`Limits::turn_bytes`]: it is not cut for a few bytes.
+const MOST_OVER: usize = 32 << 10;
+/// What [`Connection::body`] allows for a lead, which is a message's prefix.
+const MOST_LEAD: usize = 64;
 /// DATA frames are made so large that head and payload fill one TLS record.
 const DATA_FRAME: usize = MAX_FRAME - HEAD;
 /// What registered blocks are taken to add to a header list.

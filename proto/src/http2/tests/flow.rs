@@ -101,7 +101,7 @@ fn a_turn_is_bounded_and_the_rest_follows() {
     for _ in 0..5 {
         assert!(end.conn.wants_write());
         let (bytes, ended) = body(&mut end, 1);
-        assert!(bytes <= 50_000 + 16_384);
+        assert!(bytes <= 50_000 + (32 << 10));
         total += bytes;
         assert_eq!(ended, total == 200_000);
         if ended {
@@ -125,6 +125,81 @@ fn a_writer_hears_when_its_bytes_became_fewer() {
     end.wrote();
     assert_eq!(end.conn.poll(), Some(Event::Progress(slot)));
     assert!(end.conn.has_room(slot));
+}
+
+#[test]
+fn a_full_turn_has_room_again_when_it_is_emptied() {
+    let mut end = End::client_with(Limits { turn_bytes: 1000, ..limits() }, &[(4, 1 << 20)]);
+    end.ok(&window_update(0, 1 << 20));
+    let slots = [(); 3].map(|()| end.start());
+    end.wrote();
+    put(&mut end, slots[0], 1500, false);
+    assert_eq!(end.conn.unsent(slots[0]), 0, "the last piece of a turn is not cut");
+    assert!(slots.iter().all(|slot| !end.conn.has_room(*slot)));
+    end.conn.release(slots[2]);
+    assert_eq!(body(&mut end, 1), (1500, false));
+    let mut told = vec![];
+    while let Some(Event::Progress(slot)) = end.conn.poll() {
+        told.push(slot.index());
+    }
+    told.sort_unstable();
+    assert_eq!(told, [slots[0].index(), slots[1].index()]);
+    assert!(end.conn.has_room(slots[0]) && end.conn.has_room(slots[1]));
+}
+
+#[test]
+fn a_body_is_framed_like_data_whatever_stops_it() {
+    let text: Vec<u8> = (0..40_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+    for (window, turn) in [(1 << 20, 1 << 20), (70, 1 << 20), (20_000, 1 << 20), (1 << 20, 3000), (0, 10)] {
+        let mut sent = vec![];
+        for piecewise in [true, false] {
+            let limits = Limits { turn_bytes: turn, stream_unsent: 1 << 20, ..limits() };
+            let mut end = End::client_with(limits, &[(4, window)]);
+            end.ok(&window_update(0, 1 << 20));
+            let slot = end.start();
+            end.wrote();
+            for (size, last) in [(10, false), (5000, false), (30_000, false), (0, false), (40_000, true)] {
+                let piece = &text[..size];
+                match piecewise {
+                    true => end.conn.body(slot, last, |out| out.extend_from_slice(b"lead"), piece),
+                    false => end.conn.data(slot, last, |out| out.extend([b"lead", piece].concat())),
+                }
+            }
+            let mut all = vec![];
+            for _ in 0..60 {
+                all.extend(end.wrote().into_iter().map(|(head, payload)| (head.flags, payload)));
+                end.ok(&window_update(1, 16_000));
+            }
+            assert_eq!(all.iter().filter(|(flags, _)| flags & flag::END_STREAM != 0).count(), 1);
+            sent.push(all.into_iter().flat_map(|(_, payload)| payload).collect::<Vec<_>>());
+        }
+        assert_eq!(sent[0].len(), 75_010 + 5 * 4);
+        assert!(sent[0] == sent[1], "window {window}, turn {turn}");
+    }
+}
+
+#[test]
+fn detached_bytes_are_lent_until_they_are_returned() {
+    let mut end = End::server();
+    let slot = end.opened(1);
+    for byte in *b"ab" {
+        end.ok(&data(1, false, &[byte; 10_000]));
+    }
+    end.conn.take(slot, 5000);
+    let (buffer, at) = end.conn.detach(slot, 10_000, Vec::new());
+    assert_eq!(buffer[at..at + 10_000], [[b'a'; 5000], [b'b'; 5000]].concat());
+    assert_eq!(end.conn.received(slot), [b'b'; 5000], "what is behind them stays");
+    assert_eq!(increments(&mut end, 1), 0);
+    end.ok(&data(1, false, &[b'c'; 16_000]));
+    end.ok(&data(1, false, &[b'c'; 16_000]));
+    assert_eq!(end.conn.received(slot).len(), 37_000);
+    end.conn.returned(slot, 4000);
+    end.conn.returned(slot, usize::MAX);
+    end.conn.returned(slot, 1);
+    end.conn.take(slot, usize::MAX);
+    assert!(increments(&mut end, 1) >= 32_000);
+    let (_, _) = end.conn.detach(slot, 1, Vec::new());
+    end.conn.release(slot);
 }
 
 fn increments(end: &mut End, stream: u32) -> u32 {
