@@ -1,7 +1,7 @@
 //! Outrigger and the real daprd call each other, both ways, without and with mTLS under one issuer.
 //!
 //! Each pair runs in a network namespace of its own and finds its callee by mDNS, so a green run also shows that the real
-//! daprd resolves us and we resolve it. The issuer files are made by the real sentry, which serves daprd; Outrigger
+//! daprd resolves us and we resolve it. HTTP pipelines are compared with those of two real daprds. The issuer files are made by the real sentry, which serves daprd; Outrigger
 //! issues its own leaf from the same files. Skips loudly where `OUTRIGGER_PEERS` does not lead to the real peers.
 
 // Test code: a failed assumption is a failed case, and the panic's place says which.
@@ -9,6 +9,7 @@
 
 mod cases;
 mod pair;
+mod pipelines;
 
 use cases::{Case, EVERYWHERE, UNDER_MTLS};
 use pair::{Pair, Peers};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             groups.push(Box::new(PairGroup { prefix: format!("{direction}/{kind}/"), peers }));
         }
     }
+    groups.push(Box::new(pipelines::Pipelines { ours, daprd }));
     harness::run(groups, AT_ONCE)
 }
 

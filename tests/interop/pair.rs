@@ -25,7 +25,7 @@ pub(crate) struct Peers {
 }
 
 /// A root and an issuer that the real sentry made, and that sentry.
-struct Trust {
+pub(crate) struct Trust {
     files: Scratch,
     port: u16,
     _sentry: Sidecar,
@@ -85,11 +85,11 @@ impl Pair {
         let trust: Vec<Trust> =
             (0..if peers.mtls { 2 } else { 0 }).map(|_| Trust::new(&peers.sentry)).collect();
         let ports = port::free(12);
-        let callee = start(&peers.callee, "callee", &ports[..4], Some(app.port()), trust.first());
-        let caller = start(&peers.caller, "caller", &ports[4..8], None, trust.first());
+        let callee = start(&peers.callee, "callee", &ports[..4], Some(app.port()), trust.first(), &[]);
+        let caller = start(&peers.caller, "caller", &ports[4..8], None, trust.first(), &[]);
         let mut sidecars = vec![callee, caller];
         if let Some(other) = trust.get(1) {
-            sidecars.push(start(&peers.caller, "stranger", &ports[8..], None, Some(other)));
+            sidecars.push(start(&peers.caller, "stranger", &ports[8..], None, Some(other), &[]));
         }
         let pair = Pair {
             app,
@@ -112,10 +112,18 @@ impl Pair {
     }
 }
 
-/// A sidecar in daprd mode with ports for HTTP, gRPC, its peers and metrics.
-fn start(program: &Program, id: &str, ports: &[u16], app: Option<u16>, trust: Option<&Trust>) -> Sidecar {
+/// A sidecar in daprd mode with ports for HTTP, gRPC, its peers and metrics, and more arguments.
+pub(crate) fn start(
+    program: &Program,
+    id: &str,
+    ports: &[u16],
+    app: Option<u16>,
+    trust: Option<&Trust>,
+    more: &[String],
+) -> Sidecar {
     let mut launch = Launch::daprd(program)
         .named(id)
+        .args(more)
         .args(["--app-id", id, "--dapr-listen-addresses", "127.0.0.1"])
         .args(["--dapr-internal-grpc-listen-address", "127.0.0.1", "--metrics-listen-address", "127.0.0.1"])
         .args([format!("--dapr-http-port={}", ports[0]), format!("--dapr-grpc-port={}", ports[1])])
