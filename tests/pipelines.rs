@@ -231,6 +231,48 @@ fn by_default_only_what_is_sent_is_changed() {
     assert_eq!(house.app.saw(PATIENCE)[0].body.bytes, b"BODY");
 }
 
+#[test]
+fn what_a_middleware_is_told_may_stand_in_the_environment_and_in_a_secret_store() {
+    let ground = Ground::new(rig::outrigger!());
+    let (checker, at) = ("middleware.http.routerchecker", |name: &str| ground.folder().path().join(name));
+    ground.folder().file("config.yaml", configuration("appHttpPipeline", checker, "it"));
+    let secrets = ground.folder().file("secrets.json", r#"{"rules": {"open": "^/open/(a|b)$"}}"#);
+    let store = format!("  - {{name: secretsFile, value: '{}'}}\n", secrets.display());
+    for (reference, stores) in [
+        ("envRef: RULE", String::new()),
+        (
+            "secretKeyRef: {name: 'rules:open'}",
+            component("secretstores.local.file", "store", &store) + "---\n",
+        ),
+    ] {
+        let it = component(checker, "it", &format!("  - {{name: rule, {reference}}}\n"));
+        ground.folder().file("resources/it.yaml", format!("{stores}{it}auth: {{secretStore: store}}\n"));
+        let app = App::start();
+        let launch = ground.launch("callee", Some(app.port())).env("RULE", "^/open/");
+        let launch =
+            launch.arg("--config").arg(at("config.yaml")).arg("--resources-path").arg(at("resources"));
+        let callee = ground.take("callee", launch);
+        let status =
+            |path: &str| client::get(callee.http, &format!("/v1.0/invoke/callee/method/{path}")).status;
+        assert_eq!((status("open/a"), status("shut")), (200, 400), "{reference}");
+    }
+}
+
+#[test]
+fn what_may_not_be_referred_to_or_is_nowhere_stops_the_start() {
+    let checker = "middleware.http.routerchecker";
+    let listed = configuration("httpPipeline", checker, "it");
+    for (reference, why) in [
+        ("envRef: APP_API_TOKEN", "environment variable \"APP_API_TOKEN\" may not be referred to"),
+        ("envRef: dapr_api_token", "may not be referred to"),
+        ("envRef: NOWHERE", "environment variable \"NOWHERE\" is not set"),
+        ("secretKeyRef: {name: a, key: b}", "secret \"a\": no auth.secretStore says where it is"),
+    ] {
+        let said = refused(&listed, &component(checker, "it", &format!("  - {{name: rule, {reference}}}\n")));
+        assert!(said.contains(why) && said.contains("it.yaml:8:"), "{reference}: {said}");
+    }
+}
+
 /// What a start with this Configuration and resource says before it ends.
 fn refused(configuration: &str, resource: &str) -> String {
     let ground = Ground::new(rig::outrigger!());

@@ -24,10 +24,11 @@ use proto::http1::names::Known;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_mesh, has_context, should_wait};
 use proto::invoke::method;
-use proto::policy::acl::{self, Operation, Permit};
+use proto::policy::acl::{self, Denied, Operation, Permit};
 use proto::policy::pipeline::Shown;
 use proto::spiffe::SpiffeId;
 use proto::trace::Context;
+use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -94,6 +95,10 @@ fn bad_baggage(view: &View, call: &Call) -> Option<Status> {
     let values = call.headers().iter().filter(|field| field.name == b"baggage").map(|field| field.value);
     let error = proto::trace::baggage::check(values).err()?;
     Some(Status { code: Code::INVALID_ARGUMENT, message: error.to_string() })
+}
+
+fn refused(denied: &Denied) -> Failure {
+    Failure::new(Kind::Denied, denied.to_string())
 }
 
 fn unknown_method() -> Status {
@@ -194,6 +199,10 @@ impl Incoming<'_> {
             (record.status, record.bytes_out) = refused.send(hop, self.shape).await?;
             return Ok(());
         }
+        let permit = match &entry.method {
+            Cow::Borrowed(_) => permit,
+            Cow::Owned(other) => self.authorize_alias(&method, other, verb)?,
+        };
         let (uppercase, method, mut invoke) = (entry.uppercase, entry.method, *invoke);
         invoke.query = &entry.query;
         let invoke = &invoke;
@@ -240,10 +249,20 @@ impl Incoming<'_> {
     }
 
     fn authorize(&self, method: &str, verb: &str) -> Result<Permit, Failure> {
+        self.judge(method, verb).map_err(|denied| refused(&denied))
+    }
+
+    fn judge(&self, method: &str, verb: &str) -> Result<Permit, Denied> {
         let snapshot = &self.view.snapshot;
         let caller = acl::Caller::of(self.caller_id(), snapshot.workload.mtls);
         acl::authorize(&snapshot.acl, caller, Operation::http(method, verb))
-            .map_err(|denied| Failure::new(Kind::Denied, denied.to_string()))
+    }
+
+    /// Another method stands in the place of the one that was called: the app is reached with a permit for what it
+    /// receives. Who is denied is told of what it called.
+    fn authorize_alias(&self, called: &str, received: &str, verb: &str) -> Result<Permit, Failure> {
+        self.judge(received, verb)
+            .map_err(|denied| refused(&Denied { operation: called.to_owned(), ..denied }))
     }
 
     /// Whether the first message is all there is. Waits for it only where the head of the app's request depends on it.

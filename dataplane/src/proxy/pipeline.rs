@@ -9,6 +9,7 @@ use proto::envelope::response;
 use proto::http1::encode;
 use proto::http1::head::{Head, Limits, Response, Slots};
 use proto::invoke::failure::{Failure, Kind};
+use proto::invoke::method;
 use proto::policy::pipeline::rate::Said;
 use proto::policy::pipeline::{Bodies, Called, Refusal, Shown};
 use std::borrow::Cow;
@@ -59,11 +60,16 @@ fn through<'c>(
         view.snapshot.pipelines.app.run(&called, &Hands { limiter: &shard.common.limiter, side: "app", who });
     passed.refusal.iter().for_each(|refusal| shard.metrics.refused(*refusal));
     let lines = || passed.said.iter().flat_map(Said::lines).collect();
-    let refused = passed.refusal.map(|refusal| Refused { refusal, lines: lines() });
+    let mut refused = passed.refusal.map(|refusal| Refused { refusal, lines: lines() });
     let (method, query) = match passed.changed {
         None => (Cow::Borrowed(method), Cow::Borrowed(query)),
         Some(changed) => {
-            (Cow::Owned(changed.path.trim_start_matches('/').to_owned()), Cow::Owned(changed.query))
+            // as every method is, before it is judged and sent
+            let path = method::normalise(&changed.path).map(|path| path.trim_start_matches('/').to_owned());
+            if path.is_err() {
+                refused = Some(Refused { refusal: Refusal::BadRoute, lines: Vec::new() });
+            }
+            (Cow::Owned(path.unwrap_or_default()), Cow::Owned(changed.query))
         }
     };
     Entry { method, query, refused, uppercase: passed.uppercase }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::tls::tests::pki::Authority;
+use proto::policy::acl::{Acl, Action, OperationRule, Policy, Rules};
+use proto::policy::pipeline::{Middleware, Pipeline, Pipelines};
 use proto::snapshot::IdentityMaterial;
 
 fn secured(mut snapshot: Snapshot, identity: IdentityMaterial) -> Snapshot {
@@ -47,6 +49,45 @@ fn a_plaintext_caller_does_not_reach_an_app_behind_mtls() {
     );
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert!(app.saw().is_empty());
+}
+
+/// What may be called, and what stands for something else behind the door.
+fn guarded(mut snapshot: Snapshot) -> Snapshot {
+    let open =
+        |name: &str| OperationRule { name: name.into(), verbs: vec!["*".into()], action: Action::Allow };
+    let policy = Policy {
+        app_id: "caller".into(),
+        namespace: "default".into(),
+        trust_domain: "public".into(),
+        default_action: Some(Action::Deny),
+        operations: vec![open("/open"), open("/way"), open("/door")],
+    };
+    let rules = Rules { default_action: Some(Action::Deny), policies: vec![policy] };
+    snapshot.acl = Arc::new(Acl::new(rules, true).unwrap());
+    let routes = [("/way", "/open//way/"), ("/door", "/secret"), ("/shut", "/open")];
+    let routes = routes.map(|(path, target)| (path.to_owned(), target.to_owned())).into();
+    let app = Pipeline::new(vec![Middleware::RouterAlias { routes }]).unwrap();
+    snapshot.pipelines = Arc::new(Pipelines { app, ..Pipelines::default() });
+    snapshot
+}
+
+#[test]
+fn an_app_is_reached_with_a_permit_for_what_was_called_and_for_what_it_receives() {
+    let (app, authority) = (FakeApp::start(HELLO), Authority::new());
+    let (caller, callee) =
+        (Sidecar::start(backends().swap_remove(0)), Sidecar::start(backends().swap_remove(0)));
+    callee.apply(guarded(secured(snapshot("callee", Some(app.at), &[]), authority.app("callee"))));
+    let routes = [("callee", callee.internal)];
+    caller.apply(secured(snapshot("caller", None, &routes), authority.app("caller")));
+    for (method, status) in [("open", 200), ("way", 200), ("door", 403), ("shut", 403), ("secret", 403)] {
+        let answer = get(caller.http, &format!("/v1.0/invoke/callee/method/{method}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method}: {answer}");
+        let told = status == 200 || answer.contains(&format!("operation: {method} verb: GET"));
+        assert!(told, "{method}: {answer}");
+    }
+    let saw: Vec<String> =
+        app.saw().iter().map(|head| head.lines().next().unwrap_or_default().into()).collect();
+    assert_eq!(saw, ["GET /open HTTP/1.1", "GET /open/way HTTP/1.1"]);
 }
 
 #[test]
