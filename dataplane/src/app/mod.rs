@@ -17,17 +17,17 @@ pub(crate) use question::ask;
 pub use slots::Slots;
 pub(crate) use text::{Asked, answer_failure};
 
-use crate::http1::client::{Answer, Connection};
-use crate::http1::sink::Sink;
+use crate::http1::client::Connection;
+use crate::http1::idle::{Exchange, Idle};
 use crate::http2::client::Pool;
-use crate::metrics::{Held, Level, Metrics};
+use crate::metrics::{Level, Metrics};
 use crate::rt::{self, Address, Tick};
 use crate::tls::{Session, Trust};
 use proto::invoke::failure::{Failure, Kind};
 use proto::policy::acl::Permit;
 use proto::snapshot::{AppAddress, AppChannel, AppProtocol};
 use slots::Slot;
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
@@ -39,9 +39,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(30);
 
 /// How long the TLS handshake with the app may take (spec/invocation 4.2).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-
-/// How long an unused connection is kept (spec/invocation 4.2).
-const IDLE_TIME: Duration = Duration::from_secs(90);
 
 /// Most unused connections that a shard keeps: as many as daprd has in use at most. It keeps 64, and with more calls in flight than that
 /// every call pays for a new connection (twice the CPU at 256).
@@ -56,18 +53,11 @@ pub(crate) struct App {
     slots: Arc<Slots>,
     gate: Arc<Gate>,
     metrics: Rc<Metrics>,
-    idle: RefCell<Vec<Idle>>,
+    idle: Rc<Idle>,
     /// Connections of an app that speaks HTTP/2.
     h2c: Pool,
     /// For an app that speaks TLS, once it was needed.
     trust: OnceCell<Trust>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: Connection,
-    since: Tick,
-    held: Held,
 }
 
 impl App {
@@ -92,7 +82,7 @@ impl App {
             slots,
             gate,
             metrics,
-            idle: RefCell::default(),
+            idle: Idle::new(MOST_IDLE, None),
             h2c: Pool::default(),
             trust: OnceCell::new(),
         }
@@ -148,7 +138,7 @@ impl App {
 
     /// Closes connections that were not used for long.
     pub(crate) fn sweep(&self, now: Tick) {
-        self.idle.borrow_mut().retain(|idle| now.since(idle.since) < IDLE_TIME && idle.connection.is_quiet());
+        self.idle.sweep(now);
     }
 
     /// Tries to connect once, and closes again: is somebody listening?
@@ -172,23 +162,6 @@ impl App {
         let found =
             rt::blocking(move || (host.as_str(), port).to_socket_addrs().map(|mut all| all.next())).await?;
         found.map(Address::Tcp).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
-    }
-
-    fn take_idle(&self, now: Tick) -> Option<Idle> {
-        let mut idle = self.idle.borrow_mut();
-        loop {
-            let last = idle.pop()?;
-            if now.since(last.since) < IDLE_TIME && last.connection.is_quiet() {
-                return Some(last);
-            }
-        }
-    }
-
-    fn keep(&self, connection: Connection, held: Held) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < MOST_IDLE && connection.is_quiet() {
-            idle.push(Idle { connection, since: rt::now(), held });
-        }
     }
 }
 
@@ -238,23 +211,16 @@ impl Forwarding {
         if self.app.channel.protocol == AppProtocol::H2c {
             return Box::pin(self.stream()).await; // apart: other apps need no room for it
         }
-        let reused = if fresh { None } else { self.app.take_idle(rt::now()) };
-        let (connection, held) = match reused {
-            Some(Idle { mut connection, held, .. }) => {
-                connection.reused = true;
-                (connection, held)
-            }
-            None => {
-                let address = self.app.address().await?;
-                let stream = rt::connect(&address, rt::now() + CONNECT_TIME).await?;
-                let connection = match self.app.channel.protocol {
-                    AppProtocol::Https => Box::pin(self.app.secure(stream)).await?, // apart: once a connection
-                    _ => Connection::plain(stream),
-                };
-                (connection, self.app.metrics.hold(Level::AppConnections))
-            }
+        if !fresh && let Some(exchange) = self.app.idle.take(rt::now()) {
+            return Ok(exchange);
+        }
+        let address = self.app.address().await?;
+        let stream = rt::connect(&address, rt::now() + CONNECT_TIME).await?;
+        let connection = match self.app.channel.protocol {
+            AppProtocol::Https => Box::pin(self.app.secure(stream)).await?, // apart: once a connection
+            _ => Connection::plain(stream),
         };
-        Ok(Exchange { app: self.app.clone(), open: Some((connection, Some(held))) })
+        Ok(self.app.idle.exchange(connection, Some(self.app.metrics.hold(Level::AppConnections))))
     }
 
     /// A stream on one of the app's connections.
@@ -262,44 +228,7 @@ impl Forwarding {
         let address = self.app.address().await?;
         let held = || self.app.metrics.hold(Level::AppConnections);
         let (halves, reused) = self.app.h2c.stream(&address, rt::now() + CONNECT_TIME, held).await?;
-        Ok(Exchange { app: self.app.clone(), open: Some((Connection::of_stream(halves, reused), None)) })
-    }
-}
-
-/// One request and its answer on a connection of the app. Dropped before [`Exchange::complete`], it aborts the
-/// connection: the app sees that the request is void.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    app: Rc<App>,
-    /// A stream's connection is counted elsewhere.
-    open: Option<(Connection, Option<Held>)>,
-}
-
-impl Exchange {
-    /// Whether the connection carried another request before.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.open.as_ref().is_some_and(|(connection, _)| connection.reused)
-    }
-
-    /// The request's and the answer's half; `None` after the end.
-    pub(crate) fn halves(&mut self) -> Option<(Sink<'_>, Answer<'_>)> {
-        self.open.as_mut().map(|(connection, _)| connection.exchange())
-    }
-
-    /// Request and answer are complete: the connection may carry another one if the app agrees.
-    pub(crate) fn complete(mut self, keeps_alive: bool) {
-        if let Some((connection, Some(held))) = self.open.take()
-            && keeps_alive
-        {
-            self.app.keep(connection, held);
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some((connection, _)) = self.open.take() {
-            connection.abort();
-        }
+        // its connection is kept, and counted, by what it is a stream of
+        Ok(self.app.idle.exchange(Connection::of_stream(halves, reused), None))
     }
 }

@@ -11,21 +11,16 @@ mod connect;
 
 pub(crate) use connect::NoConnection;
 
-use crate::http1::client::{Answer, Connection};
-use crate::http1::sink::Sink;
-use crate::metrics::{Held, Level, Metrics};
+use crate::http1::idle::{Exchange, Idle, Limit};
+use crate::metrics::{Level, Metrics};
 use crate::rt::{self, Tick};
 use crate::tls::Trust;
 use proto::invoke::url::Origin;
 use proto::snapshot::HttpEndpoint;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long an unused connection is kept, as in Go.
-const IDLE_TIME: Duration = Duration::from_secs(90);
 
 /// Most unused connections to one server.
 const MOST_IDLE: usize = 64;
@@ -51,13 +46,13 @@ pub(crate) struct Key {
 #[derive(Debug)]
 pub(crate) struct External {
     pools: RefCell<HashMap<Key, Rc<Pool>>>,
-    idle: Rc<Cell<usize>>,
+    idle: Rc<Limit>,
     metrics: Rc<Metrics>,
 }
 
 impl External {
     pub(crate) fn new(metrics: Rc<Metrics>) -> External {
-        External { pools: RefCell::default(), idle: Rc::default(), metrics }
+        External { pools: RefCell::default(), idle: Rc::new(Limit::new(MOST_IDLE_IN_ALL)), metrics }
     }
 
     /// The pool for `key`. `endpoint`: the resource behind it.
@@ -73,8 +68,7 @@ impl External {
             key: key.clone(),
             endpoint: endpoint.cloned(),
             trust: RefCell::default(),
-            idle: RefCell::default(),
-            idle_in_all: Rc::clone(&self.idle),
+            idle: Idle::new(MOST_IDLE, Some(Rc::clone(&self.idle))),
             metrics: Rc::clone(&self.metrics),
         });
         pools.insert(key, Rc::clone(&pool));
@@ -89,8 +83,8 @@ impl External {
     /// Closes connections that were not used for long, and forgets servers without any.
     pub(crate) fn sweep(&self, now: Tick) {
         self.pools.borrow_mut().retain(|_, pool| {
-            pool.idle.borrow_mut().retain(|idle| idle.is_fresh(now));
-            !pool.idle.borrow().is_empty() || Rc::strong_count(pool) > 1
+            pool.idle.sweep(now);
+            !pool.idle.is_empty() || Rc::strong_count(pool) > 1
         });
     }
 }
@@ -101,33 +95,8 @@ pub(crate) struct Pool {
     key: Key,
     endpoint: Option<Arc<HttpEndpoint>>,
     trust: RefCell<Option<Trust>>,
-    idle: RefCell<Vec<Idle>>,
-    idle_in_all: Rc<Cell<usize>>,
+    idle: Rc<Idle>,
     metrics: Rc<Metrics>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: Connection,
-    since: Tick,
-    held: Held,
-    _counted: Counted,
-}
-
-impl Idle {
-    fn is_fresh(&self, now: Tick) -> bool {
-        now.since(self.since) < IDLE_TIME && self.connection.is_quiet()
-    }
-}
-
-/// One of all unused connections.
-#[derive(Debug)]
-struct Counted(Rc<Cell<usize>>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
 }
 
 impl Pool {
@@ -135,71 +104,11 @@ impl Pool {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn connect(self: &Rc<Pool>, fresh: bool) -> Result<Exchange, NoConnection> {
-        let reused = if fresh { None } else { self.take_idle(rt::now()) };
-        let open = match reused {
-            Some(Idle { mut connection, held, .. }) => {
-                connection.reused = true;
-                (connection, held)
-            }
-            None => (connect::open(self).await?, self.metrics.hold(Level::ExternalConnections)),
-        };
-        Ok(Exchange { pool: Rc::clone(self), open: Some(open) })
-    }
-
-    fn take_idle(&self, now: Tick) -> Option<Idle> {
-        let mut idle = self.idle.borrow_mut();
-        loop {
-            let last = idle.pop()?;
-            if last.is_fresh(now) {
-                return Some(last);
-            }
+    pub(crate) async fn connect(&self, fresh: bool) -> Result<Exchange, NoConnection> {
+        if !fresh && let Some(exchange) = self.idle.take(rt::now()) {
+            return Ok(exchange);
         }
-    }
-
-    fn keep(&self, connection: Connection, held: Held) {
-        let mut idle = self.idle.borrow_mut();
-        let all = self.idle_in_all.get();
-        if idle.len() < MOST_IDLE && all < MOST_IDLE_IN_ALL && connection.is_quiet() {
-            self.idle_in_all.set(all + 1);
-            let _counted = Counted(Rc::clone(&self.idle_in_all));
-            idle.push(Idle { connection, since: rt::now(), held, _counted });
-        }
-    }
-}
-
-/// One request and its answer on a connection. Dropped before [`Exchange::complete`], it aborts the connection.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pool: Rc<Pool>,
-    open: Option<(Connection, Held)>,
-}
-
-impl Exchange {
-    /// Whether the connection carried another request before.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.open.as_ref().is_some_and(|(connection, _)| connection.reused)
-    }
-
-    /// The request's and the answer's half; `None` after the end.
-    pub(crate) fn halves(&mut self) -> Option<(Sink<'_>, Answer<'_>)> {
-        self.open.as_mut().map(|(connection, _)| connection.exchange())
-    }
-
-    /// Request and answer are complete: the connection may carry another one if the server agrees.
-    pub(crate) fn complete(mut self, keeps_alive: bool) {
-        if let Some((connection, held)) = self.open.take()
-            && keeps_alive
-        {
-            self.pool.keep(connection, held);
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some((connection, _)) = self.open.take() {
-            connection.abort();
-        }
+        let connection = connect::open(self).await?;
+        Ok(self.idle.exchange(connection, Some(self.metrics.hold(Level::ExternalConnections))))
     }
 }

@@ -4,6 +4,7 @@
 //! the chunks they came in, and no receive buffer is held while anybody but its consumer is waited for.
 
 pub(crate) mod client;
+pub(crate) mod idle;
 pub(crate) mod left;
 pub(crate) mod sealed;
 pub(crate) mod server;

@@ -13,7 +13,7 @@ use super::hop::{Hop, both};
 use super::outbound::Outgoing;
 use super::relay::Relay;
 use super::to_app::{AppRequest, Unanswered};
-use crate::app::Exchange;
+use crate::http1::idle::Exchange;
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::mesh::{Checkout, Start};
