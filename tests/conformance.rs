@@ -118,18 +118,56 @@ fn the_http_port_passes_h2spec() {
     assert!(others.is_empty(), "{others:?}");
 }
 
+/// h2spec sends no gRPC: on the port for sidecars it is answered at once and without a body. Where a case waits for DATA, or
+/// for a stream beyond the limit, it sees the answer.
+const ANSWERED: [(&str, &str); 3] = [
+    (
+        "Sends a WINDOW_UPDATE frame on half-closed (remote) stream",
+        "RFC 9113 section 5.1: the answer, without DATA",
+    ),
+    (
+        "Sends a PRIORITY frame on half-closed (remote) stream",
+        "RFC 9113 section 5.1: the answer, without DATA",
+    ),
+    (
+        "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
+        "RFC 9113 section 5.1.2 counts open streams: these are closed as soon as they are answered",
+    ),
+];
+
+/// Cases whose request has not ended when it is answered, which RFC 9113 section 8.1 lets a server do: depending on which is
+/// first, they see that the stream was let go in the place of the code for what they send on it next. That code is
+/// asserted by the codec's own tests (`proto/src/http2/tests/rules.rs`).
+const LET_GO: [(&str, &str); 8] = [
+    ("closed: Sends a DATA frame after sending RST_STREAM frame", "RFC 9113 section 5.1"),
+    ("closed: Sends a HEADERS frame after sending RST_STREAM frame", "RFC 9113 section 5.1"),
+    ("closed: Sends a CONTINUATION frame after sending RST_STREAM frame", "RFC 9113 section 5.1"),
+    (
+        "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream",
+        "RFC 9113 section 6.9",
+    ),
+    (
+        "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream",
+        "RFC 9113 section 6.9.1",
+    ),
+    ("Sends a second HEADERS frame without the END_STREAM flag", "RFC 9113 section 8.1"),
+    ("Sends a HEADERS frame that contains a pseudo-header field as trailers", "RFC 9113 section 8.1"),
+    ("Sends a HEADERS frame with the \"content-length\" header field which", "RFC 9113 section 8.1.1"),
+];
+
 #[test]
 fn the_port_for_sidecars_passes_h2spec() {
     let Some(tool) = h2spec() else { return };
     let house = house();
-    // h2spec sends no gRPC: it is answered at once and without a body (RFC 9113 section 8.1 lets a server answer before
-    // the request ends), so that no DATA comes, and a stream has ended before the frame that is wrong about it: what
-    // h2spec sees is the answer, or that the stream was let go. It does not say with which code: the codes of all
-    // these cases are asserted by the codec's own tests (`proto/src/http2/tests/rules.rs`).
+    let failed = failed(tool, house.mesh, "/");
     let answered = |saw: &str| saw.starts_with("HEADERS Frame (") && saw.contains("flags:0x05");
     let let_go = |saw: &str| saw.starts_with("RST_STREAM Frame (");
-    let failed = failed(tool, house.mesh, "/");
-    let others: Vec<_> = failed.iter().filter(|f| !answered(&f.saw) && !let_go(&f.saw)).collect();
+    let excused = |f: &&Failure| {
+        let is = |case: &&str| f.case.split_once(": ").is_some_and(|(_, name)| name.starts_with(case));
+        ANSWERED.iter().any(|(case, _)| is(case)) && answered(&f.saw)
+            || LET_GO.iter().any(|(case, _)| is(case)) && (answered(&f.saw) || let_go(&f.saw))
+    };
+    let others: Vec<_> = failed.iter().filter(|f| !excused(f)).collect();
     assert!(others.is_empty(), "{others:?}");
 }
 

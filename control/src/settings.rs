@@ -110,6 +110,8 @@ pub struct Ports {
     pub internal: u16,
     /// Health and metadata only.
     pub public: Option<u16>,
+    /// What the data plane tells about itself; `None` without `--enable-profiling`.
+    pub profile: Option<u16>,
     /// What was asked for as the gRPC API's port, for the app's environment.
     pub grpc: Option<u16>,
 }

@@ -98,6 +98,7 @@ fn complete(settings: &mut Settings, bound: &[Bound]) {
     let port = |role| bound.iter().find(|socket| socket.role == role).and_then(Bound::port);
     settings.ports.http = port(Role::Http);
     settings.ports.public = port(Role::Public);
+    settings.ports.profile = port(Role::Profile);
     settings.ports.internal = port(Role::Internal).unwrap_or(settings.ports.internal);
     let metrics_socket = bound.iter().find(|socket| socket.role == Role::Metrics);
     if let (Some(metrics), Some(socket)) = (&mut settings.metrics, metrics_socket) {

@@ -10,6 +10,7 @@ mod health;
 mod metadata;
 mod own;
 mod pipeline;
+mod profile;
 mod route;
 
 use crate::http1::server::{After, Body, Connection, HEAD_TIME, settle};

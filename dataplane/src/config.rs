@@ -3,7 +3,7 @@
 //! ```text
 //! outrigger dataplane --control-socket PATH --listen ROLE=AT [--listen …]
 //!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion NAME] [--log-as-json] [--log-level LEVEL] [--trace-steps]
-//! ROLE: http | internal | public      AT: fd:N (inherited, listening) | IP:PORT | unix:PATH
+//! ROLE: http | internal | public | profile      AT: fd:N (inherited, listening) | IP:PORT | unix:PATH
 //! ```
 //!
 //! Everything else a data plane knows comes through the control socket.
@@ -55,6 +55,8 @@ pub enum Role {
     Internal,
     /// The public subset of the HTTP API: healthz and metadata.
     Public,
+    /// What `--enable-profiling` shows.
+    Profile,
 }
 
 /// Where a listening socket comes from.
@@ -168,13 +170,17 @@ impl Config {
 
 impl Listening {
     fn parse(text: &str) -> Result<Listening, BadArgument> {
-        let bad =
-            || BadArgument(format!("--listen: '{text}' is not http|internal|public=fd:N|IP:PORT|unix:PATH"));
+        let bad = || {
+            BadArgument(format!(
+                "--listen: '{text}' is not http|internal|public|profile=fd:N|IP:PORT|unix:PATH"
+            ))
+        };
         let (role, at) = text.split_once('=').ok_or_else(bad)?;
         let role = match role {
             "http" => Role::Http,
             "internal" => Role::Internal,
             "public" => Role::Public,
+            "profile" => Role::Profile,
             _ => return Err(bad()),
         };
         let at = if let Some(fd) = at.strip_prefix("fd:") {
@@ -204,6 +210,7 @@ impl fmt::Display for Role {
             Role::Http => "http",
             Role::Internal => "internal",
             Role::Public => "public",
+            Role::Profile => "profile",
         })
     }
 }
@@ -259,7 +266,7 @@ mod tests {
             (vec!["--colour", "x"], "unknown argument --colour"),
             (
                 vec!["--listen", "grpc=fd:3"],
-                "--listen: 'grpc=fd:3' is not http|internal|public=fd:N|IP:PORT|unix:PATH",
+                "--listen: 'grpc=fd:3' is not http|internal|public|profile=fd:N|IP:PORT|unix:PATH",
             ),
         ];
         for (args, message) in cases {

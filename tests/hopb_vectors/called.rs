@@ -6,13 +6,14 @@ use rig::grpc::messages::{
     HttpExtension, InvokeRequest, Message, Payload, Request, Response, StreamRequest, StreamResponse, Values,
 };
 use rig::grpc::{Call, Reply};
+use rig::h2app::{self, H2App};
 use rig::http1::App;
 use rig::sidecar::{Launch, Ready, Sidecar, local};
 use rig::vectors::compare::Context;
 use rig::vectors::http::Saw;
 use rig::vectors::observe::Known;
 use rig::vectors::tokens::Found;
-use rig::{Program, netns};
+use rig::{Program, netns, wait};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const INTERNAL: u16 = 45013;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long no answer is watched for.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How long a request that must reach the app may take once its caller has the answer.
+const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long a request may be in work at the app after the answer.
 const SETTLE: Duration = Duration::from_secs(4);
 /// Largest piece of a body towards a daprd peer, bytes.
@@ -31,9 +34,15 @@ const PIECE: usize = 2048;
 /// The case whose caller resets the stream while the app works.
 const LEFT: &str = "callee/wire/reset-waiting";
 
+/// The app behind the callee.
+enum Behind {
+    Http(App),
+    H2(H2App),
+}
+
 /// A callee with its app.
 pub(crate) struct Stage {
-    app: Option<App>,
+    app: Option<Behind>,
     player: Program,
     family: String,
     sidecar: Sidecar,
@@ -43,8 +52,13 @@ impl Stage {
     /// Moves this thread into a namespace of its own and starts everything there.
     pub(crate) fn open(player: &Program, family: &str) -> Stage {
         netns::enter_as_host("gv-host").expect("a network namespace");
-        let app = App::start_at(local(APP), None);
-        app.answer_health("/healthz", 500);
+        let app = if family == "h2c-app/" {
+            Behind::H2(H2App::start_at(local(APP)))
+        } else {
+            let app = App::start_at(local(APP), None);
+            app.answer_health("/healthz", 500);
+            Behind::Http(app)
+        };
         let sidecar = start(player, family);
         let app = Some(app).filter(|_| family != "app-down/");
         Stage { app, player: player.clone(), family: family.to_owned(), sidecar }
@@ -58,17 +72,25 @@ impl Stage {
         }
         let saw = expected_saw(case);
         let body = saw.first().map(|saw| self.script(saw)).unwrap_or_default();
-        if let (Some(app), true) = (&self.app, saw.is_empty()) {
+        if let (Some(Behind::Http(app)), true) = (&self.app, saw.is_empty()) {
             app.script(Vec::new());
         }
         let reply = call(case).run(local(INTERNAL));
         if case.name == LEFT {
-            let left = self.app.as_ref().is_some_and(|app| app.saw(SETTLE).iter().all(|saw| saw.left));
+            let Some(Behind::Http(app)) = &self.app else { panic!("an HTTP/1 app") };
+            let left = app.saw(SETTLE).iter().all(|saw| saw.left);
             return differs("the reset reaches the app", true, left).into_iter().collect();
         }
         let mut context = context(case);
         match &self.app {
-            Some(app) => context.app_saw(&saw.iter().map(as_http).collect::<Vec<_>>(), &app.saw(SETTLE)),
+            Some(Behind::Http(app)) => {
+                // a request may reach the app after its caller has the answer
+                wait::within(ARRIVAL, || (app.arrived() >= saw.len()).then_some(()));
+                context.app_saw(&saw.iter().map(as_http).collect::<Vec<_>>(), &app.saw(SETTLE))
+            }
+            Some(Behind::H2(app)) => {
+                context.h2_app_saw(&saw.iter().map(as_http).collect::<Vec<_>>(), &app.saw(SETTLE))
+            }
             None => assert!(saw.is_empty(), "there is no app"),
         }
         let mut differences = context.differences;
@@ -87,14 +109,27 @@ impl Stage {
 
     /// Scripts the app for the request that the recording says it sees; the body it answers with.
     fn script(&self, saw: &Value) -> Vec<u8> {
+        let app = match self.app.as_ref().expect("an app") {
+            Behind::Http(app) => app,
+            Behind::H2(app) => return h2_script(app, saw),
+        };
         let line: Vec<&str> = saw["line"].as_str().expect("an HTTP/1 request").split(' ').collect();
         let fields = pairs(&saw["headers"]);
         let content_type = fields.iter().find(|(n, _)| n == "Content-Type").map(|(_, v)| v.as_str());
         let body = bytes(&saw["body"]);
         let asked = Asked { method: line[0], path: line[1], content_type, body: &body };
-        self.app.as_ref().expect("an app").script(vec![app::answers(&asked)]);
+        app.script(vec![app::answers(&asked)]);
         app::sized(line[1]).unwrap_or(body)
     }
+}
+
+/// The recorded h2c app answers `h2c ` and the request's body.
+fn h2_script(app: &H2App, saw: &Value) -> Vec<u8> {
+    let body = [b"h2c ", &bytes(&saw["body"])[..]].concat();
+    let headers = [("content-type", "text/plain"), ("x-app", "1")];
+    let headers = headers.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
+    app.script(vec![h2app::Answer { status: 200, headers, body: body.clone().into(), reset: false }]);
+    body
 }
 
 fn start(player: &Program, family: &str) -> Sidecar {
@@ -106,6 +141,9 @@ fn start(player: &Program, family: &str) -> Sidecar {
         .env("DAPR_HOST_IP", "127.0.0.1");
     if family != "no-app-port/" {
         launch = launch.arg(format!("--app-port={APP}"));
+    }
+    if family == "h2c-app/" {
+        launch = launch.arg("--app-protocol=h2c");
     }
     if family == "unhealthy/" {
         launch = launch.args(["--enable-app-health-check", "--app-health-threshold", "1"]);
@@ -122,11 +160,13 @@ fn expected_saw(case: &Case) -> Vec<Value> {
 
 /// In the form of the HTTP recordings.
 fn as_http(saw: &Value) -> Saw {
-    let framing = saw["framing"].as_str().unwrap_or_default().split(' ').next();
-    let cut = saw.get("ended").is_some();
+    let framing = saw["framing"].as_str().unwrap_or("http2").split(' ').next();
+    let line = saw["line"].as_str().unwrap_or("HTTP/2");
+    // of HTTP/2 it is said that the request ended
+    let cut = saw.get("ended").is_some_and(|ended| *ended != true);
     let body = String::from_utf8(bytes(&saw["body"])).expect("a body of text");
     serde_json::from_value(json!({
-        "line": saw["line"], "headers": saw["headers"], "framing": framing, "body": body,
+        "line": line, "headers": saw["headers"], "framing": framing, "body": body,
         "body_cut": cut, "sidecar_closed": cut,
     }))
     .expect("the form of the HTTP recordings")
@@ -144,6 +184,7 @@ fn context(case: &Case) -> Context<'static> {
         client_fields: names.map(|n| n.to_ascii_lowercase()).collect(),
         app_names_type: true,
         head: false,
+        lateness: 0.0, // no time is compared here
     }
 }
 

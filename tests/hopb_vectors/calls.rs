@@ -7,10 +7,11 @@ use rig::grpc::callee::Saw;
 use rig::grpc::messages::{Message, Request, StreamRequest};
 use rig::http1::client::{Client, Got};
 use rig::http1::{End, Step};
+use rig::machine::Account;
 use rig::mdns::Responder;
 use rig::scratch::Scratch;
 use rig::sidecar::{Launch, Ready, Sidecar, local};
-use rig::vectors::compare::{Context, took_about};
+use rig::vectors::compare::{Context, lateness, took_about};
 use rig::vectors::http;
 use rig::vectors::observe::Known;
 use rig::vectors::tokens::Found;
@@ -23,6 +24,7 @@ use std::time::Duration;
 const HTTP: u16 = 45001;
 const CALLEE: u16 = 45500;
 const NOBODY: u16 = 45501;
+const OTHER: u16 = 45502;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long a call may be in work at the callee after the answer.
@@ -36,6 +38,8 @@ const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00"
 pub(crate) struct Stage {
     player: Program,
     callee: Callee,
+    /// The second address of `gv-multi`.
+    other: Callee,
     sidecar: Sidecar,
     /// With which setting the sidecar runs.
     setting: Setting,
@@ -69,10 +73,11 @@ impl Stage {
         let files = Scratch::new();
         let table: String =
             names.map(|(id, port)| format!("{id} 127.0.0.1:{port}\n{id}. 127.0.0.1:{port}\n")).concat();
-        files.file("names", table);
+        files.file("names", format!("{table}gv-multi 127.0.0.1:{CALLEE} 127.0.0.1:{OTHER}\n"));
         Stage {
             player: player.clone(),
             callee: Callee::start_at(local(CALLEE)),
+            other: Callee::start_at(local(OTHER)),
             sidecar: start(player, &files, Setting::Usual),
             setting: Setting::Usual,
             files,
@@ -89,13 +94,17 @@ impl Stage {
             self.setting = setting;
         }
         self.callee.script(scripts::of(case));
+        self.other.script(scripts::of(case));
         let sent = Sent::of(case);
         let mut client = Client::new(local(HTTP));
         client.patience = PATIENCE;
+        let machine = Account::now();
         let got = client.run(&sent.steps, 1).pop().expect("one answer");
         let saw = self.callee.saw(SETTLE);
-        let mut differences = answer(case, &got);
-        differences.extend(calls(case, &saw, &sent.body));
+        let lateness = lateness(&machine);
+        let mut differences = answer(case, &got, lateness);
+        differences.extend(calls(case, &saw, &sent.body, lateness));
+        differences.extend(attempts(case, saw.len(), self.other.saw(SETTLE).len()));
         differences
     }
 }
@@ -136,6 +145,7 @@ impl Sent {
             "early-answer" => post(100_000),
             "retry/body-replayed-5000" => post(5_000),
             "retry/refused-chunked" => posted_chunked("gv-dead", b"hi"),
+            "retry/two-addresses" => posted("gv-multi", b"hi"),
             name => match name.rsplit_once("max-body-size-") {
                 Some((_, kind)) if kind.starts_with("chunked-") => {
                     posted_chunked("gv-fake", &pattern(number(kind)))
@@ -207,7 +217,7 @@ fn unchunked(mut coded: &[u8]) -> Vec<u8> {
 }
 
 /// Compares the answer at the client.
-fn answer(case: &Case, got: &Got) -> Vec<String> {
+fn answer(case: &Case, got: &Got, lateness: f64) -> Vec<String> {
     static NONE: Known = Known::new();
     let recorded = &case.value["client_got"];
     if recorded.is_null() {
@@ -224,10 +234,11 @@ fn answer(case: &Case, got: &Got) -> Vec<String> {
         // A type with this parameter was guessed by Go from the body.
         app_names_type: !pairs(&recorded["headers"]).iter().any(|(_, v)| v == "text/plain; charset=utf-8"),
         head: false,
+        lateness,
     };
     context.answer("client_got", &as_http(recorded, got), got);
     let after = recorded["after_s"].as_f64();
-    if let Some(after) = after.filter(|after| !took_about(*after, got.elapsed.as_secs_f64())) {
+    if let Some(after) = after.filter(|after| !took_about(*after, got.elapsed.as_secs_f64(), lateness)) {
         context.differences.extend(differs("seconds", after, got.elapsed.as_secs_f64()));
     }
     context.differences
@@ -255,14 +266,21 @@ fn as_http(recorded: &Value, got: &Got) -> http::Got {
     .expect("the form of the HTTP recordings")
 }
 
+/// Compares how many calls reached each of two addresses.
+fn attempts(case: &Case, one: usize, other: usize) -> Option<String> {
+    let expected = case.value["attempts_per_address"].as_array()?;
+    let sorted = [one.min(other), one.max(other)];
+    differs("attempts per address", Value::from(expected.clone()), Value::from(sorted.to_vec()))
+}
+
 /// Compares the calls that reached the callee.
-fn calls(case: &Case, saw: &[Saw], body: &[u8]) -> Vec<String> {
+fn calls(case: &Case, saw: &[Saw], body: &[u8], lateness: f64) -> Vec<String> {
     let Some(recorded) = case.value["callee_saw"].as_array() else { return Vec::new() };
     let mut found = vec![differs("calls", recorded.len(), saw.len())];
     for (n, (expected, actual)) in recorded.iter().zip(saw).enumerate() {
         let mut differences = call(case, expected, actual, body);
         let since = (actual.at - saw[n.saturating_sub(1)].at).as_secs_f64();
-        let after = expected["after_s"].as_f64().filter(|after| !took_about(*after, since));
+        let after = expected["after_s"].as_f64().filter(|after| !took_about(*after, since, lateness));
         differences.extend(after.map(|after| differs("after_s", after, since)));
         found.extend(differences.into_iter().flatten().map(|d| Some(format!("callee_saw[{n}] {d}"))));
     }

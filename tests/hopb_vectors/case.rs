@@ -33,6 +33,9 @@ struct Later {
     /// Whether this runner cannot play them, whoever plays the sidecar.
     #[serde(default)]
     runner: bool,
+    /// Whether only the real daprd cannot play them.
+    #[serde(default)]
+    daprd: bool,
 }
 
 /// All cases of a file.
@@ -55,7 +58,8 @@ impl Case {
             *listed == self.name || (listed.ends_with('/') && self.name.starts_with(listed.as_str()))
         };
         let later = LATER.get_or_init(|| lines("hopb-outrigger", "later.jsonl"));
-        let found = later.iter().find(|l| (ours || l.runner) && l.names.iter().any(covers));
+        let applies = |l: &&Later| l.runner || ours != l.daprd;
+        let found = later.iter().filter(applies).find(|l| l.names.iter().any(covers));
         found.map(|l| l.reason.clone())
     }
 

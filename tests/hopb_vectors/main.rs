@@ -41,8 +41,9 @@ fn main() -> ExitCode {
     };
     let mut groups: Vec<Box<dyn Group>> = Vec::new();
     let (callee, caller) = (case::load("callee.jsonl"), case::load("caller.jsonl"));
-    for name in ["no-app-port/", "app-down/", "unhealthy/", ""] {
-        groups.push(of(&player, &callee, "callee/", name, &["no-app-port/", "app-down/", "unhealthy/"]));
+    let apart = ["no-app-port/", "app-down/", "unhealthy/", "h2c-app/"];
+    for name in apart.into_iter().chain([""]) {
+        groups.push(of(&player, &callee, "callee/", name, &apart));
     }
     for name in ["retry/", "setting/", "fallback/", ""] {
         groups.push(of(&player, &caller, "caller/", name, &["retry/", "setting/", "fallback/"]));

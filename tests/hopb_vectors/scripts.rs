@@ -30,6 +30,7 @@ pub(crate) fn of(case: &Case) -> Vec<Script> {
         "fallback/status-404" => vec![unknown("CallLocalStream"), via_unary(404, "nope", "X-A", "1").into()],
         "retry/close-before-answer" => vec![vec![Step::Close].into(), plain_ok()],
         "retry/refused-stream-once" => vec![vec![Step::Reset(REFUSED_STREAM)].into(), plain_ok()],
+        "retry/two-addresses" => vec![unavailable()],
         "retry/unavailable-then-internal" => vec![unavailable(), vec![status(13, "boom")].into()],
         name if name.starts_with("retry/") => vec![unavailable(), plain_ok()],
         _ => vec![plain_ok()],

@@ -9,6 +9,7 @@ mod app_health;
 mod blocks;
 mod exits;
 mod metadata;
+mod profile;
 mod shutdown;
 mod stage;
 mod unix;

@@ -197,12 +197,12 @@ pub struct DaprFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           value_parser = boolean, action = clap::ArgAction::Set)]
     pub enable_api_logging: Option<bool>,
-    /// Accepted; there is no profiling server
+    /// Show tasks, sockets, buffers and threads on --profile-port, under /debug/pprof/ on each listen address
     #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value = "false", default_missing_value = "true", hide_default_value = true,
           value_parser = boolean, action = clap::ArgAction::Set)]
     pub enable_profiling: bool,
-    /// Accepted; there is no profiling server
+    /// Port of --enable-profiling; 0 takes any free one
     #[arg(
         long,
         hide_short_help = true,

@@ -223,11 +223,12 @@ impl FromStr for RoleAt {
 
     fn from_str(text: &str) -> Result<RoleAt, String> {
         match text.split_once('=') {
-            Some((role @ ("http" | "internal" | "public"), at)) if !at.is_empty() => {
+            Some((role @ ("http" | "internal" | "public" | "profile"), at)) if !at.is_empty() => {
                 Ok(RoleAt { role: role.to_owned(), at: at.to_owned() })
             }
             _ => {
-                Err("expected http=…, internal=… or public=… with fd:N, unix:PATH or ADDRESS:PORT".to_owned())
+                Err("expected http=…, internal=…, public=… or profile=… with fd:N, unix:PATH or ADDRESS:PORT"
+                    .to_owned())
             }
         }
     }

@@ -10,6 +10,9 @@ use std::path::Path;
 pub(super) fn of(arguments: &SuperviseArgs, settings: &Settings, ports: &Asked) -> Vec<Binding> {
     let flags = &arguments.flags;
     let mut all = http(arguments, ports);
+    if let Some(port) = ports.profile {
+        all.extend(on_listen_addresses(arguments, Role::Profile, "profile-port", port));
+    }
     all.push(Binding {
         role: Role::Internal,
         flag: "dapr-internal-grpc-port",
@@ -37,6 +40,12 @@ fn http(arguments: &SuperviseArgs, ports: &Asked) -> Vec<Binding> {
             when_taken: WhenTaken::Fail,
         }];
     }
+    on_listen_addresses(arguments, Role::Http, "dapr-http-port", ports.http)
+}
+
+/// One socket for each of `--dapr-listen-addresses`.
+fn on_listen_addresses(arguments: &SuperviseArgs, role: Role, flag: &'static str, port: u16) -> Vec<Binding> {
+    let flags = &arguments.flags;
     let listed: Vec<&str> =
         flags.dapr_listen_addresses.split(',').map(str::trim).filter(|a| !a.is_empty()).collect();
     let hosts: Vec<&str> = match (listed.is_empty(), arguments.mode) {
@@ -52,12 +61,7 @@ fn http(arguments: &SuperviseArgs, ports: &Asked) -> Vec<Binding> {
     hosts
         .iter()
         .enumerate()
-        .map(|(index, host)| Binding {
-            role: Role::Http,
-            flag: "dapr-http-port",
-            at: tcp(host, ports.http),
-            when_taken: when(index),
-        })
+        .map(|(index, host)| Binding { role, flag, at: tcp(host, port), when_taken: when(index) })
         .collect()
 }
 

@@ -94,6 +94,8 @@ pub enum Role {
     Public,
     /// Prometheus metrics.
     Metrics,
+    /// What the data plane tells about itself (`--enable-profiling`).
+    Profile,
 }
 
 /// Where a socket listens.
@@ -177,7 +179,13 @@ pub fn decide(arguments: &SuperviseArgs, environment: &Environment) -> Result<Pl
         resource_dirs: resource_dirs(arguments),
         warnings,
         started_unix_ms: unix_ms(),
-        ports: Ports { http: None, internal: ports.internal, public: ports.public, grpc: ports.grpc },
+        ports: Ports {
+            http: None,
+            internal: ports.internal,
+            public: ports.public,
+            profile: ports.profile,
+            grpc: ports.grpc,
+        },
     };
     let bindings = super::bindings::of(arguments, &settings, &ports);
     Ok(Plan { settings, bindings })

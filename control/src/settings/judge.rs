@@ -13,6 +13,7 @@ pub(crate) struct Asked {
     pub(crate) internal: u16,
     pub(crate) internal_given: bool,
     pub(crate) public: Option<u16>,
+    pub(crate) profile: Option<u16>,
     pub(crate) metrics: u16,
     pub(crate) grpc: Option<u16>,
 }
@@ -57,6 +58,9 @@ pub(super) fn ports(arguments: &SuperviseArgs, environment: &Environment) -> Res
         internal: internal.unwrap_or_else(stable),
         internal_given: internal.is_some(),
         public: port::parse("dapr-public-port", &flags.dapr_public_port)?,
+        profile: port::parse("profile-port", &flags.profile_port)?
+            .or(Some(0))
+            .filter(|_| flags.enable_profiling),
         metrics: port::parse("metrics-port", &flags.metrics_port)?.unwrap_or(0),
         grpc: port::parse("dapr-grpc-port", &flags.dapr_grpc_port)?,
     })

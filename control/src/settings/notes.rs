@@ -6,7 +6,7 @@ use crate::cli::SuperviseArgs;
 const NOT_PART: &str = "is accepted and has no effect: ";
 
 /// Flag and reason, in the order of daprd's usage text. A flag is named only when it stands on the command line.
-const WITHOUT_EFFECT: [(&str, &str); 17] = [
+const WITHOUT_EFFECT: [(&str, &str); 15] = [
     ("placement-host-address", "actors are not part of Outrigger"),
     ("actors-service", "actors are not part of Outrigger"),
     ("reminders-service", "actors are not part of Outrigger"),
@@ -22,8 +22,6 @@ const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("control-plane-trust-domain", "certificates from a Sentry are not built yet"),
     ("control-plane-namespace", "certificates from a Sentry are not built yet"),
     ("dapr-grpc-port", "the gRPC API is not built yet, nothing listens on this port"),
-    ("profile-port", "there is no profiling server"),
-    ("enable-profiling", "there is no profiling server"),
 ];
 
 /// One warning a flag.

@@ -46,7 +46,7 @@ pub struct SidecarStatus {
     pub runtime: String,
     /// When it started, milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Listening sockets by role: `http`, `internal`, `public`, `metrics`.
+    /// Listening sockets by role: `http`, `internal`, `public`, `metrics`, `profile`.
     pub listens: BTreeMap<String, String>,
     /// The app's address and protocol, such as `http 127.0.0.1:3000`; empty without an app.
     pub app: String,

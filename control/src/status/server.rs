@@ -107,8 +107,10 @@ fn protocol(protocol: Protocol) -> &'static str {
 fn listens(settings: &Settings) -> BTreeMap<String, String> {
     let ports = &settings.ports;
     let metrics = settings.metrics.as_ref().map(|metrics| metrics.port);
-    [("http", ports.http), ("internal", Some(ports.internal)), ("public", ports.public), ("metrics", metrics)]
+    let public = [("public", ports.public), ("metrics", metrics), ("profile", ports.profile)];
+    [("http", ports.http), ("internal", Some(ports.internal))]
         .into_iter()
+        .chain(public)
         .filter_map(|(role, port)| Some((role.to_owned(), port?.to_string())))
         .collect()
 }

@@ -211,6 +211,7 @@ fn role(role: Role) -> &'static str {
         Role::Internal => "internal",
         Role::Public => "public",
         Role::Metrics => "metrics",
+        Role::Profile => "profile",
     }
 }
 

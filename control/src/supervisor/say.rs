@@ -170,6 +170,11 @@ impl Voice {
                 );
                 self.info(&format!("Internal gRPC server is running on {label}"));
             }
+            (Role::Profile, _) => self.line(
+                Level::Info,
+                "dapr.runtime.http",
+                &format!("profiling server listening on TCP address: {label}"),
+            ),
             (Role::Metrics, _) => self.info(&format!("metrics server started on {label}/")),
         }
     }

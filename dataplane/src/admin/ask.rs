@@ -3,8 +3,8 @@
 use super::own::Own;
 use crate::http1::server::{Body, BodyFailure};
 use crate::http1::sink::Sink;
-use crate::rt::Tick;
-use crate::shard::{Shard, View};
+use crate::rt::{self, Tick};
+use crate::shard::{Common, Shard, View};
 use proto::api::blocks::{Answer, Block, Question};
 use proto::control::attached::MOST;
 
@@ -17,6 +17,8 @@ pub(super) enum Ask<'r> {
     PutMetadata { key: String },
     /// To a building block that is not there.
     Block { block: Block, verb: &'r str, name: String },
+    /// What the process holds: found out beside the shards.
+    Figures(fn(&Common) -> String),
 }
 
 impl Ask<'_> {
@@ -30,6 +32,10 @@ impl Ask<'_> {
     ) -> Own<'static> {
         match self {
             Ask::PutMetadata { key } => put_metadata(shard, key, body, answer).await,
+            Ask::Figures(tell) => {
+                let common = shard.common.clone();
+                Own::text(200, rt::blocking(move || tell(&common)).await)
+            }
             Ask::Block { block, verb, name } => {
                 let read = if block.looks_at_body(verb) { whole(body, answer).await } else { None };
                 let own = &view.snapshot.workload;

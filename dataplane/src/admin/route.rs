@@ -4,6 +4,7 @@ use super::ask::Ask;
 use super::health::{health, outbound_health};
 use super::metadata;
 use super::own::{Own, Then};
+use super::profile;
 use crate::shard::{Shard, View};
 use proto::api::cors::Preflight;
 use proto::api::routes::{self, Does, Found, Scope};
@@ -59,6 +60,9 @@ pub(super) fn route<'r>(
     path: &Path<'r>,
     scope: Scope,
 ) -> Route<'r> {
+    if scope == Scope::Profile {
+        return profile::route(request, path);
+    }
     match by_path(shard, view, request, path, scope) {
         Route::Answer(own) => Route::Answer(Own { traced: true, ..own }),
         other => other,
@@ -89,7 +93,7 @@ fn by_path<'r>(
 }
 
 /// Go's router speaks so where invocation does not take what is left over.
-fn not_found() -> Own<'static> {
+pub(super) fn not_found() -> Own<'static> {
     Own::text(404, "404 page not found\n")
 }
 

@@ -15,7 +15,7 @@ mod workers;
 use crate::config::{Config, Listening};
 use crate::log::{self, RUNTIME};
 use crate::rt::{self, Backend, Mailbox, Receiver, Sender, Shards};
-use crate::shard::{Common, Names};
+use crate::shard::{Common, Figures, Names};
 use crate::subscribe::{self, Channel, Subscription, Update};
 use proto::control::report::APP_UNHEALTHY;
 use proto::control::{Backend as BackendName, Count, EndpointHealth, Peer, Report, exit};
@@ -59,6 +59,8 @@ fn serve(config: Config) -> io::Result<bool> {
     let common: Arc<Common> = Arc::default();
     common.http1_only.store(is_h2c_off(std::env::var("DAPR_HTTP_DISABLE_H2C").ok().as_deref()), Relaxed);
     let plane = Plane::new(config.shards.max(1));
+    let shards = plane.to.clone();
+    common.ask_figures_by(move || figures(&shards));
     let subscription = subscribe(&config, &backend, &plane, &common)?;
     let names = Arc::new(ByControl(OnceLock::new()));
     let _ = names.0.set(subscription.clone());
@@ -225,6 +227,18 @@ fn report(shards: &[Sender<ToShard>], common: &Common, app_id: &str) -> Report {
         report.endpoints.extend(told.endpoints);
     }
     report
+}
+
+/// What the shards' runtimes hold, of those that answer in time.
+fn figures(shards: &[Sender<ToShard>]) -> Vec<Figures> {
+    let (answer, answers) = mpsc::channel();
+    let asked = shards.iter().filter(|shard| shard.send(ToShard::Figures(answer.clone())).is_ok()).count();
+    drop(answer);
+    let by = Instant::now() + ANSWER_TIME;
+    let next = |_| answers.recv_timeout(by.saturating_duration_since(Instant::now())).ok();
+    let mut all: Vec<Figures> = (0..asked).map_while(next).collect();
+    all.sort_by_key(|figures| figures.shard);
+    all
 }
 
 /// Names through the subscription.

@@ -11,7 +11,7 @@ use crate::mesh::{self, MeshLimits, Serving};
 use crate::metrics::Level;
 use crate::rt::{self, Address, Listener, Mailbox, Receiver, Sender};
 use crate::shard::survive::Survive;
-use crate::shard::{Common, Names, Shard, now};
+use crate::shard::{Common, Figures, Names, Shard, now};
 use crate::subscribe::Update;
 use proto::control::{AppRef as AppName, EndpointHealth, Peer};
 use proto::snapshot::{AppRef, Limits};
@@ -28,6 +28,8 @@ pub(super) enum ToShard {
     Update(Update),
     /// A question about the shard.
     Tell(mpsc::Sender<Told>),
+    /// A question about its runtime.
+    Figures(mpsc::Sender<Figures>),
     /// Connections are to end.
     Drain,
     /// The process ends now.
@@ -104,6 +106,7 @@ impl Seat {
             match message {
                 ToShard::Update(update) => apply(&shard, &serving, update),
                 ToShard::Tell(answer) => drop(answer.send(tell(&shard))), // who asked may have left
+                ToShard::Figures(answer) => drop(answer.send(Figures::here())),
                 ToShard::Drain => {
                     shard.drain();
                     serving.drain();
@@ -132,6 +135,7 @@ fn open(listeners: Vec<Listening>, placement: &Placement<Role>) -> io::Result<()
             Role::Http => format!("HTTP server is running on {address}"),
             Role::Internal => format!("Internal gRPC server is running on {address}"),
             Role::Public => format!("Public HTTP server is running on {address}"),
+            Role::Profile => format!("Profiling server is running on {address}"),
         };
         log::debug(RUNTIME, line);
         rt::spawn(listen::accept(listener, placement.clone(), listening.role));
@@ -185,6 +189,7 @@ async fn connections(shard: Rc<Shard>, serving: Serving, mut placed: Receiver<Pl
             Role::Internal => start(place, peer(shard, stream, serving.clone(), workers.clone())),
             Role::Http => start(place, admin::serve(shard, stream, Scope::Api)),
             Role::Public => start(place, admin::serve(shard, stream, Scope::Public)),
+            Role::Profile => start(place, admin::serve(shard, stream, Scope::Profile)),
         }
     }
 }

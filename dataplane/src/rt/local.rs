@@ -149,6 +149,14 @@ pub fn stop() {
     with(|local| local.group.iter().for_each(|handle| handle.stop()));
 }
 
+/// Tasks of this shard that have not ended.
+///
+/// # Panics
+/// Outside of a shard.
+pub fn tasks() -> usize {
+    with(|local| local.tasks.borrow().alive())
+}
+
 /// What this shard's sockets have done so far.
 ///
 /// # Panics

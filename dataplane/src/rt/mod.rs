@@ -40,7 +40,7 @@ pub use congestion::check_congestion;
 pub use handle::ShardId;
 pub use lane::{Lane, lane};
 pub use listener::{Accepted, BACKLOG, Listener, adopted, connect};
-pub use local::{TurnEnd, at_turn_end, counts, now, shard, shard_count, stop};
+pub use local::{TurnEnd, at_turn_end, counts, now, shard, shard_count, stop, tasks};
 pub use mailbox::{MAILBOX_LIMIT, Mailbox, Receiver, Sender};
 pub use net::Counts;
 pub use pool::Chunk;

@@ -3,6 +3,7 @@
 
 mod ending;
 mod extended;
+mod figures;
 pub(crate) mod limiter;
 pub(crate) mod means;
 mod reached;
@@ -37,6 +38,7 @@ use target::{Target, Targets};
 pub use ending::Ending;
 pub(crate) use ending::Wish;
 pub use extended::Extended;
+pub use figures::{Everywhere, Figures};
 pub use limiter::Limiter;
 
 /// How long a call waits for a name that control has not answered yet.
@@ -61,6 +63,8 @@ pub struct Common {
     pub connections: AtomicUsize,
     /// What clients attached by `PUT /v1.0/metadata/{key}`.
     pub extended: Extended,
+    /// How all shards are asked for their figures.
+    pub figures: Everywhere,
     /// The buckets of rate limits.
     pub limiter: Limiter,
     /// Who is told that the process is to end.

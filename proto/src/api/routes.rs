@@ -28,6 +28,8 @@ pub enum Scope {
     Api,
     /// `--dapr-public-port`: health and metadata.
     Public,
+    /// `--profile-port`: none of these.
+    Profile,
 }
 
 /// What stands at a path.

@@ -34,6 +34,14 @@ impl Account {
         if time > 0.0 { (others / time).clamp(0.0, 1.0) } else { 0.0 }
     }
 
+    /// The part of the machine that anybody used since, this process too, 0 to 1.
+    pub fn used(&self) -> f64 {
+        let now = Account::now();
+        let cores = thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+        let time = (now.at - self.at).as_secs_f64() * cores;
+        if time > 0.0 { ((now.all - self.all) / time).clamp(0.0, 1.0) } else { 0.0 }
+    }
+
     /// What a bound amounts to on a machine of which others take their part: as much longer as what is left is smaller,
     /// ten times at most. On a machine of one's own it is the bound itself.
     pub fn stretched(&self, bound: Duration) -> Duration {

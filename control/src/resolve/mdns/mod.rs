@@ -260,3 +260,23 @@ fn learn(shared: &Shared, packet: &[u8]) -> bool {
     }
     changed
 }
+
+/// What a received packet amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// App and name of each instance that it shows or takes leave of.
+    pub instances: Vec<(String, String)>,
+    /// Length of each answer to it, in bytes.
+    pub answers: Vec<usize>,
+}
+
+/// Judges a packet as a sidecar that presents itself as `own` does, without sending or remembering anything: for those who
+/// test with packets of their own.
+pub fn judge(own: &Instance, packet: &[u8]) -> Heard {
+    let instances = sighting::apps(packet).into_iter().flat_map(|app| {
+        let seen = sighting::sightings(&app, packet);
+        seen.into_iter().map(move |seen| (app.clone(), seen.instance))
+    });
+    let answers = packet::replies(own, packet);
+    Heard { instances: instances.collect(), answers: answers.iter().map(|reply| reply.bytes.len()).collect() }
+}

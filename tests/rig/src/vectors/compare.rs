@@ -7,6 +7,7 @@ use super::tokens::{Found, matches, prefix, resolve};
 use crate::h2app;
 use crate::http1::body::Framing;
 use crate::http1::{app, client};
+use crate::machine::Account;
 use std::time::Duration;
 
 /// Where the words of Go's libraries begin inside a message; only what stands before them is compared.
@@ -36,15 +37,22 @@ pub const GO_WORDS: [&str; 20] = [
 /// The trace context that means none.
 const NO_TRACE: &[u8] = b"00-00000000000000000000000000000000-0000000000000000-00";
 
-/// By how much less than a rounded time it may take: half a second, and the rounding itself.
-const EARLY: f64 = 0.75;
-/// By how much more: what a busy machine adds.
+/// By how much another time than the rounded one it may take: half a second, and the rounding itself.
+const AROUND: f64 = 0.75;
+/// By how much more at most where the machine is busy.
 const LATE: f64 = 3.0;
+
+/// By how much later than recorded something may be done, in seconds, on a machine that was used so much since: as much
+/// more as what was left of it is smaller.
+#[must_use]
+pub fn lateness(machine: &Account) -> f64 {
+    (AROUND / (1.0 - machine.used()).max(0.1)).min(LATE)
+}
 
 /// Whether something that took `expected` seconds when it was recorded, rounded, may take `actual`.
 #[must_use]
-pub fn took_about(expected: f64, actual: f64) -> bool {
-    expected - EARLY <= actual && actual <= expected + LATE
+pub fn took_about(expected: f64, actual: f64, lateness: f64) -> bool {
+    expected - AROUND <= actual && actual <= expected + lateness
 }
 
 /// What is known about a case while its parts are compared.
@@ -61,6 +69,8 @@ pub struct Context<'a> {
     pub app_names_type: bool,
     /// Whether the request was a HEAD.
     pub head: bool,
+    /// By how much later than recorded something may be done ([`lateness`]).
+    pub lateness: f64,
 }
 
 impl Context<'_> {
@@ -84,7 +94,7 @@ impl Context<'_> {
     fn time(&mut self, what: &str, expected: Option<&String>, actual: Duration) {
         let Some(expected) = expected else { return };
         let seconds: f64 = expected.trim_end_matches('s').parse().expect("a time in seconds");
-        if !took_about(seconds, actual.as_secs_f64()) {
+        if !took_about(seconds, actual.as_secs_f64(), self.lateness) {
             self.differs(what, expected, format!("{:.2}s", actual.as_secs_f64()));
         }
     }
