@@ -57,8 +57,15 @@ fn lines(missed: &[Missed]) -> String {
 
 fn measure(budgets: &Budgets, quick: bool) -> Result<Vec<Missed>, String> {
     let (rounds, length) = if quick { (5, Duration::from_millis(1000)) } else { (7, Duration::from_secs(3)) };
-    let results =
-        compare::run(&Plan { rounds, length, pinned: true, latency: false, bodies: false, daprd: false })?;
+    let results = compare::run(&Plan {
+        rounds,
+        length,
+        pinned: true,
+        latency: false,
+        bodies: false,
+        unix_app: false,
+        daprd: false,
+    })?;
     println!("{}", report::text(&results));
     missed(budgets, &results)
 }

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) latency: bool,
     /// Larger bodies in both directions, too.
     pub(crate) bodies: bool,
+    /// An Outrigger pair whose app is on a Unix socket, too.
+    pub(crate) unix_app: bool,
     /// The daprd pair, too, where it can be had.
     pub(crate) daprd: bool,
 }
@@ -152,6 +154,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     }
     let app = App::start()?;
     let mut pairs = vec![peers::haproxy(&app)?, peers::outrigger(&app)?];
+    if plan.unix_app {
+        pairs.push(peers::outrigger_unix(&app)?);
+    }
     match plan.daprd.then(|| peers::daprd(&app)) {
         None => {}
         Some(Some(pair)) => pairs.push(pair?),

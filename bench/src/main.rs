@@ -93,6 +93,9 @@ struct CompareArgs {
     /// Leaves the placement of processes to the kernel instead of one core for everything.
     #[arg(long)]
     unpinned: bool,
+    /// Another Outrigger pair, whose app is on a Unix socket.
+    #[arg(long)]
+    unix_app: bool,
     /// Writes every number there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -136,6 +139,7 @@ fn compare(args: &CompareArgs) -> Result<(), String> {
         pinned: !args.unpinned,
         latency: true,
         bodies: true,
+        unix_app: args.unix_app,
         daprd: true,
     };
     let results = compare::run(&plan)?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     _process: Guard,
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 impl App {
@@ -33,11 +33,16 @@ impl App {
             .stderr(Stdio::null());
         let mut process = Guard::start(&mut command)?;
         await_ready(Instant::now(), "nginx", &mut process, || accepts(port))?;
-        Ok(App { address: local(port), _process: process, _folder: folder })
+        Ok(App { address: local(port), _process: process, folder })
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The Unix socket on which it listens too.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("app.sock")
     }
 }
 
@@ -52,7 +57,7 @@ http {{
   uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
   default_type text/plain;
   server {{
-    listen 127.0.0.1:{port}; root {at};
+    listen 127.0.0.1:{port}; listen unix:{at}/app.sock; root {at};
     add_header X-App-Version 1;
     location ~ /16k$ {{ try_files /16k =404; }}
     location ~ /sink$ {{

@@ -30,7 +30,12 @@ pub(crate) struct Pair {
 
 /// An Outrigger pair with mTLS and everything else at its default.
 pub(crate) fn outrigger(app: &App) -> Result<Pair, String> {
-    outrigger::start(app)
+    outrigger::start(app, false)
+}
+
+/// The same with the app on a Unix socket.
+pub(crate) fn outrigger_unix(app: &App) -> Result<Pair, String> {
+    outrigger::start(app, true)
 }
 
 /// An HAProxy pair: mTLS and HTTP/2 between, no policy.

@@ -8,19 +8,23 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-pub(super) fn start(app: &App) -> Result<Pair, String> {
+/// `unix`: the callee reaches the app over its Unix socket instead of loopback TCP.
+pub(super) fn start(app: &App, unix: bool) -> Result<Pair, String> {
     let folder = Scratch::new();
     let [front, back] = ports();
-    let app_port = app.port().to_string();
+    let (flag, at) = match unix {
+        true => ("--app-channel-address", format!("unix:{}", app.socket().display())),
+        false => ("--app-port", app.port().to_string()),
+    };
     let begin = Instant::now();
-    let mut callee = sidecar(&folder, "callee", back, &["--app-port", &app_port])?;
+    let mut callee = sidecar(&folder, "callee", back, &[flag, &at])?;
     let ready = await_ready(begin, "Outrigger (callee)", &mut callee, || healthy(back))?;
     let begin = Instant::now();
     let mut caller = sidecar(&folder, "caller", front, &[])?;
     let ready = ready.max(await_ready(begin, "Outrigger (caller)", &mut caller, || healthy(front))?);
     let prefix = "/v1.0/invoke/callee/method";
     Ok(Pair {
-        name: "outrigger",
+        name: if unix { "outrigger, unix app" } else { "outrigger" },
         front: local(front),
         prefix,
         caller,

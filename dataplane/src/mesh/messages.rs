@@ -6,6 +6,9 @@ use std::ops::{Deref, Range};
 
 /// Bytes of whole messages from which on they are taken without a copy.
 const LARGE: usize = 4096;
+/// Received bytes up to which they are. More has piled up because its reader is slow, whose buffer should shrink as it is
+/// read.
+const MOST: usize = 320 << 10;
 
 /// Bytes of the whole messages at the beginning of `received`, if taking them out together is worth it: what is behind
 /// them is copied.
@@ -23,7 +26,7 @@ pub(super) fn first(received: &[u8], limit: usize) -> Option<usize> {
 }
 
 fn worthwhile(whole: usize, received: &[u8]) -> Option<usize> {
-    (whole >= LARGE && whole >= received.len() / 2).then_some(whole)
+    (whole >= LARGE && whole >= received.len() / 2 && received.len() <= MOST).then_some(whole)
 }
 
 /// Whole messages that left their call's buffer together.
@@ -111,6 +114,7 @@ mod tests {
         assert_eq!(first(&received, 1 << 20), Some(5005));
         received.extend_from_slice(&framed(&[60_000])[..6000]);
         assert_eq!((first(&received, 1 << 20), all(&received, 1 << 20)), (None, None));
+        assert_eq!(all(&framed(&[200_000, 200_000]), 1 << 20), None, "a slow reader's");
     }
 
     #[test]
