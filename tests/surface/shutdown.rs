@@ -63,9 +63,16 @@ fn while_it_leaves_it_is_not_ready_but_calls_out_and_shows_itself() {
     assert_eq!(sidecar.ends_within(PATIENCE).and_then(|ended| ended.code()), Some(0));
 }
 
+/// The supervisor hears a moment later than others that the sidecar is ready; a signal before ends a start at once.
+fn has_started(sidecar: &Sidecar) {
+    let marker = "dapr initialized. Status: Running";
+    wait::until(PATIENCE, "the marker line", || sidecar.output().contains(marker));
+}
+
 #[test]
 fn a_signal_may_only_be_noted_for_a_while() {
     let (mut sidecar, http) = Stage::new("gv-h").args(&["--dapr-block-shutdown-duration", "2s"]).start();
+    has_started(&sidecar);
     sidecar.signal(TERM);
     let blocking = "Blocking graceful shutdown for 2s or until app reports unhealthy...";
     wait::until(PATIENCE, "the block", || sidecar.output().contains(blocking));
@@ -84,6 +91,7 @@ fn a_noted_signal_counts_once_the_app_is_unhealthy() {
     let (mut sidecar, http) = Stage::new("gv-h").args(&flags).args(&timing).start();
     let call = || client::get(http, "/v1.0/invoke/gv-h/method/x").status;
     wait::until(PATIENCE, "the first probe", || call() == 200);
+    has_started(&sidecar);
     sidecar.signal(TERM);
     wait::until(PATIENCE, "the block", || {
         sidecar.output().contains("Blocking graceful shutdown for 10m0s or")
