@@ -269,9 +269,12 @@ fn without_keys_nothing_passes_until_they_come() {
     assert_eq!((got.status, got.text().contains("not known yet")), (503, true), "{}", got.text());
     assert_unauthorized(&house.get(CALL, None), "who shows nothing");
     assert!(refusals(&house.sidecar, "no_keys") > 0);
+    let failing = |status: &Value| status["warnings"].to_string().contains("cannot be fetched");
+    house.sidecar.await_status("the failure", failing);
     let issuer = App::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None);
     issuer.script(vec![keys(&[&signer])]);
     house.await_status(&signer.token(&claims()), 200);
+    house.sidecar.await_status("no failure", |status| !failing(status));
 }
 
 #[test]

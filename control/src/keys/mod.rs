@@ -18,7 +18,7 @@ use proto::log::Level;
 use proto::policy::pipeline::keys::VerifyKey;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -34,21 +34,37 @@ const SCOPE: &str = "dapr.runtime.keys";
 /// What is known of each issuer.
 pub(crate) type Known = BTreeMap<Issuer, Arc<[VerifyKey]>>;
 
+/// How it stands with all issuers.
+#[derive(Debug, Default)]
+pub(crate) struct Standing(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    known: Known,
+    /// Why keys were not to be had at the last try.
+    failing: BTreeMap<Issuer, String>,
+}
+
+impl Standing {
+    /// What is not as it should be.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.lock().failing.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Fetches and refreshes the keys of all issuers that the pipelines name, for ever; returns when each was tried once, or
 /// after a short while.
 pub(crate) async fn keep(house: &Arc<House>) {
-    let known = Arc::new(Mutex::new(Known::new()));
-    let tried: Vec<_> = house
-        .settings
-        .pipelines
-        .issuers()
-        .into_iter()
-        .map(|issuer| {
-            let (done, tried) = oneshot::channel();
-            tokio::spawn(refresh(Arc::clone(house), issuer, Arc::clone(&known), done));
-            tried
-        })
-        .collect();
+    let begin = |issuer| {
+        let (done, tried) = oneshot::channel();
+        tokio::spawn(refresh(Arc::clone(house), issuer, done));
+        tried
+    };
+    let tried: Vec<_> = house.settings.pipelines.issuers().into_iter().map(begin).collect();
     let all = async {
         for tried in tried {
             let _ = tried.await; // an end without a word is one too
@@ -57,19 +73,20 @@ pub(crate) async fn keep(house: &Arc<House>) {
     let _ = tokio::time::timeout(FIRST_WAIT, all).await; // who is late is told of its keys when they come
 }
 
-async fn refresh(house: Arc<House>, issuer: Issuer, known: Arc<Mutex<Known>>, done: oneshot::Sender<()>) {
+async fn refresh(house: Arc<House>, issuer: Issuer, done: oneshot::Sender<()>) {
     let (mut failures, mut done) = (0, Some(done));
     loop {
         let pause = match fetched(&issuer).await {
-            Ok(Fetched { keys, others, fresh }) => {
+            Ok(fetched) => {
                 failures = 0;
-                publish(&house, &issuer, &known, keys, &others);
+                let fresh = fetched.fresh;
+                publish(&house, &issuer, fetched);
                 fresh
             }
             Err(why) => {
                 failures += 1;
                 let pause = pause(failures);
-                warn(&house, &issuer, &known, &format!("{why}; trying again in {} s", pause.as_secs()));
+                warn(&house, &issuer, &why, pause);
                 pause
             }
         };
@@ -80,32 +97,34 @@ async fn refresh(house: Arc<House>, issuer: Issuer, known: Arc<Mutex<Known>>, do
     }
 }
 
-fn publish(house: &House, issuer: &Issuer, known: &Mutex<Known>, keys: Arc<[VerifyKey]>, others: &[String]) {
-    let mut all = known.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = all.insert(issuer.clone(), Arc::clone(&keys));
+fn publish(house: &House, issuer: &Issuer, fetched: Fetched) {
+    let Fetched { keys, others, .. } = fetched;
+    let mut state = house.keys.lock();
+    state.failing.remove(issuer);
+    let before = state.known.insert(issuer.clone(), Arc::clone(&keys));
     if before.as_ref() != Some(&keys) {
         let words = format!("keys of issuer {}: {} can be used", issuer.name, keys.len());
         let level = if keys.is_empty() { Level::Warn } else { Level::Info };
         house.voice.line(level, SCOPE, &words);
-        others
-            .iter()
-            .for_each(|why| house.voice.line(Level::Warn, SCOPE, &format!("{}: {why}", issuer.name)));
+        for why in others {
+            house.voice.line(Level::Warn, SCOPE, &format!("{}: {why}", issuer.name));
+        }
     }
-    match house.settings.pipelines.built(&all) {
+    match house.settings.pipelines.built(&state.known) {
         Ok(pipelines) => house.picture.change(|next| next.pipelines = Arc::new(pipelines)),
         Err(why) => house.trouble(format!("pipelines stay as they are: {why}")), // never: they were built before
     }
 }
 
-fn warn(house: &House, issuer: &Issuer, known: &Mutex<Known>, why: &str) {
-    let known = known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(issuer);
-    let end =
-        if known { "the known ones stay in force" } else { "requests with tokens are refused until then" };
-    house.voice.line(
-        Level::Warn,
-        SCOPE,
-        &format!("keys of issuer {} cannot be fetched: {why}; {end}", issuer.name),
-    );
+fn warn(house: &House, issuer: &Issuer, why: &str, pause: Duration) {
+    let mut state = house.keys.lock();
+    let end = match state.known.contains_key(issuer) {
+        true => "the known ones stay in force",
+        false => "without keys from before tokens are refused until then",
+    };
+    let words = format!("keys of issuer {} cannot be fetched: {why}; {end}", issuer.name);
+    house.voice.line(Level::Warn, SCOPE, &format!("{words}; trying again in {} s", pause.as_secs()));
+    state.failing.insert(issuer.clone(), words);
 }
 
 fn pause(failures: u32) -> Duration {

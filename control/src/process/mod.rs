@@ -56,6 +56,8 @@ pub struct House {
     pub planes: Planes,
     /// The own identity; `None` without mTLS.
     pub(crate) standing: Option<watch::Receiver<Standing>>,
+    /// How it stands with the keys of token issuers.
+    pub(crate) keys: keys::Standing,
     /// The log.
     pub(crate) voice: Arc<Voice>,
     /// Whether this sidecar is to be found by others.
@@ -204,6 +206,7 @@ impl House {
             names: Arc::new(Names::new(resolver, Arc::clone(&picture))),
             picture,
             planes: Planes::default(),
+            keys: keys::Standing::default(),
             standing,
             voice,
             present: watch::Sender::new(false),

@@ -67,7 +67,7 @@ fn document(house: &House, report: &Report) -> Document {
         routes: picture.routes.iter().map(|(app, route)| peer_route(house, report, app, route)).collect(),
         calls: vec![outbound(report), inbound(report)],
         counts: counts(report),
-        warnings: standing.into_iter().chain(told).collect(),
+        warnings: standing.into_iter().chain(house.keys.warnings()).chain(told).collect(),
     }
 }
 
