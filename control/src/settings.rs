@@ -334,6 +334,9 @@ pub struct DataPlane {
     pub shards: usize,
     /// Congestion control of TCP sockets (`--tcp-congestion`); the host's default where absent.
     pub tcp_congestion: Option<String>,
+    /// Resident bytes above which new calls are refused (`--max-memory`); 0 is no limit.
+    #[serde(default)]
+    pub max_memory: u64,
     /// A log line for every step of every call (`--trace-steps`, used by `demo`).
     pub trace_steps: bool,
 }

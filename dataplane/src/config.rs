@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! outrigger dataplane --control-socket PATH --listen ROLE=AT [--listen …]
-//!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion NAME] [--log-as-json] [--log-level LEVEL] [--trace-steps]
+//!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion NAME] [--max-memory BYTES] [--log-as-json] [--log-level LEVEL] [--trace-steps]
 //! ROLE: http | internal | public | profile      AT: fd:N (inherited, listening) | IP:PORT | unix:PATH
 //! ```
 //!
@@ -29,6 +29,8 @@ pub struct Config {
     pub shards: usize,
     /// Congestion control of all TCP sockets, by the kernel's name; `None`: the host's default.
     pub tcp_congestion: Option<String>,
+    /// Resident bytes above which new calls are refused; 0 is no limit.
+    pub max_memory: u64,
     /// How log lines look.
     pub log: LogFormat,
     /// Which log lines are written.
@@ -91,6 +93,7 @@ impl Config {
             backend: BackendChoice::Auto,
             shards: 1,
             tcp_congestion: None,
+            max_memory: 0,
             log: LogFormat::Text,
             log_level: LogLevel::Info,
             trace_steps: false,
@@ -121,6 +124,7 @@ impl Config {
         if let Some(name) = &self.tcp_congestion {
             args.extend(["--tcp-congestion".into(), name.into()]);
         }
+        args.extend(["--max-memory".into(), self.max_memory.to_string().into()]);
         args.extend(["--log-level".into(), self.log_level.name().into()]);
         if self.log == LogFormat::Json {
             args.push("--log-as-json".into());
@@ -157,6 +161,7 @@ impl Config {
             "--listen" => self.listeners.push(Listening::parse(&text)?),
             "--backend" => self.backend = text.parse().map_err(|_| bad("auto, completion or readiness"))?,
             "--shards" => self.shards = text.parse().map_err(|_| bad("a number"))?,
+            "--max-memory" => self.max_memory = text.parse().map_err(|_| bad("a number of bytes"))?,
             "--tcp-congestion" => self.tcp_congestion = Some(text),
             "--log-level" => {
                 self.log_level =
@@ -242,6 +247,7 @@ mod tests {
             backend: BackendChoice::Readiness,
             shards: 4,
             tcp_congestion: Some("cubic".into()),
+            max_memory: 1 << 30,
             log: LogFormat::Json,
             log_level: LogLevel::Debug,
             trace_steps: true,

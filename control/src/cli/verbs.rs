@@ -175,6 +175,9 @@ pub struct DataplaneArgs {
     /// TCP congestion control of all sockets
     #[arg(long, value_name = "NAME")]
     pub tcp_congestion: Option<String>,
+    /// Resident bytes above which new calls are refused; 0 is no limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub max_memory: u64,
     /// Log as JSON
     #[arg(long)]
     pub log_as_json: bool,
@@ -202,6 +205,7 @@ impl DataplaneArgs {
         if let Some(name) = &self.tcp_congestion {
             terms.extend(["--tcp-congestion".into(), name.into()]);
         }
+        terms.extend(["--max-memory".into(), self.max_memory.to_string().into()]);
         terms.extend(["--log-level".into(), self.log_level.clone().into()]);
         let switches = [(self.log_as_json, "--log-as-json"), (self.trace_steps, "--trace-steps")];
         terms.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.into()));

@@ -4,6 +4,7 @@ use super::judge::{Asked, app, limits, log, not_served, ports, valid_app_id, val
 use super::{Access, ApiLogging, DataPlane, Metrics, Mode, Ports, Resolution, Settings, host};
 use crate::cli::SuperviseArgs;
 use crate::cli::flags::Switch;
+use crate::cli::values::quantity;
 use crate::configuration::{self, Strictness};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -311,8 +312,22 @@ fn data_plane(arguments: &SuperviseArgs) -> Result<DataPlane, Refusal> {
         backend: arguments.own.backend.as_str().to_owned(),
         shards,
         tcp_congestion: arguments.own.tcp_congestion.clone(),
+        max_memory: max_memory(arguments.own.max_memory.as_deref())?,
         trace_steps: arguments.own.trace_steps,
     })
+}
+
+/// What the data plane may use when nobody says so, in bytes.
+const USUAL_MEMORY: u64 = 1 << 30;
+
+/// `--max-memory`, or its default: three quarters of what the cgroup grants, where that is less than usual.
+fn max_memory(flag: Option<&str>) -> Result<u64, Refusal> {
+    let Some(text) = flag else {
+        let granted = host::granted_memory().map_or(USUAL_MEMORY, |granted| granted / 4 * 3);
+        return Ok(granted.min(USUAL_MEMORY));
+    };
+    let bytes = quantity(text).map_err(|e| Refusal(format!("--max-memory: {e}")))?;
+    u64::try_from(bytes).map_err(|_| Refusal(format!("--max-memory: {text:?} is negative")))
 }
 
 fn unix_ms() -> u64 {

@@ -1,7 +1,7 @@
 //! This host: its name, the address that is advertised (spec/resolution 1.1.3), private directories.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the kernel's route to the world is asked for; no packet is sent (RFC 5737, RFC 3849 addresses).
 const FAR_AWAY: [SocketAddr; 2] = [
@@ -62,6 +62,22 @@ fn is_clat(ip: IpAddr) -> bool {
     }
 }
 
+/// Bytes of memory that the process's cgroup, or one around it, grants; `None` without a limit.
+pub(crate) fn granted_memory() -> Option<u64> {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let unified = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let around = Path::new(unified).ancestors().map(|group| {
+        Path::new("/sys/fs/cgroup").join(group.strip_prefix("/").unwrap_or(group)).join("memory.max")
+    });
+    let first_version = PathBuf::from("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    around.chain([first_version]).filter_map(|file| granted_in(&std::fs::read_to_string(file).ok()?)).min()
+}
+
+/// A limit as the kernel writes it: `max`, or a number, of which one beyond any machine is none.
+fn granted_in(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
+}
+
 /// Base of the private runtime directories: `$XDG_RUNTIME_DIR/outrigger`, else `/tmp/outrigger-<uid>`.
 pub(crate) fn runtime_base(variable: &dyn Fn(&str) -> Option<String>) -> PathBuf {
     match variable("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty() && PathBuf::from(dir).is_dir()) {
@@ -101,6 +117,13 @@ mod tests {
     fn the_phone_side_of_464xlat_is_no_address_for_others() {
         assert!(is_clat("192.0.0.4".parse().unwrap()));
         assert!(!is_clat("192.0.0.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_cgroup_grants_a_number_or_everything() {
+        assert_eq!(granted_in("536870912\n"), Some(512 << 20));
+        assert_eq!(granted_in("max\n"), None);
+        assert_eq!(granted_in("9223372036854771712\n"), None, "the first version's way of saying so");
     }
 
     #[test]

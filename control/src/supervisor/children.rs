@@ -88,6 +88,7 @@ impl Children {
         if let Some(name) = &settings.data_plane.tcp_congestion {
             command.args(["--tcp-congestion", name]);
         }
+        command.args(["--max-memory", &settings.data_plane.max_memory.to_string()]);
         command.args(["--log-level", &settings.log.level]);
         if settings.log.json {
             command.arg("--log-as-json");

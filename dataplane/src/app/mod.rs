@@ -215,7 +215,7 @@ impl Forwarding {
             return Ok(exchange);
         }
         let address = self.app.address().await?;
-        let stream = rt::connect(&address, rt::now() + CONNECT_TIME).await?;
+        let stream = rt::connect_thrifty(&address, rt::now() + CONNECT_TIME).await?;
         let connection = match self.app.channel.protocol {
             AppProtocol::Https => Box::pin(self.app.secure(stream)).await?, // apart: once a connection
             _ => Connection::plain(stream),

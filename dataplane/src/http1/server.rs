@@ -7,8 +7,9 @@ use super::wire::To;
 use crate::http2;
 use crate::rt::{self, Address, Reader, Segment, SendError, Stream, Tick, Writer};
 use proto::http1::framing::{Framing, Incoming};
-use proto::http1::head::{Request, SLACK};
+use proto::http1::head::{Request, SLACK, Version};
 use proto::http2::Code;
+use std::cell::Cell;
 use std::fmt;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -35,7 +36,7 @@ pub(crate) struct Connection {
     pub(crate) to: To,
     /// The present request's head.
     pub(crate) head: Vec<u8>,
-    /// Both ends, for clients on loopback.
+    /// Both ends; a stream's client says itself that it leaves.
     pub(crate) ends: Option<Ends>,
     /// The client's address; `None` on a Unix domain socket.
     pub(crate) client: Option<IpAddr>,
@@ -59,7 +60,7 @@ impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
         let peer = stream.peer();
         let client = peer.as_ref().and_then(Address::ip);
-        let ends = Ends::of(peer, stream.local());
+        let ends = Some(Ends::of(peer, stream.local()));
         let (reader, writer) = stream.split();
         let to = To::Socket(writer);
         Connection { source: Source::new(reader), to, head: Vec::new(), ends, client, served: false }
@@ -152,6 +153,8 @@ pub(crate) struct Body<'c> {
     ends: Option<Ends>,
     /// Its letters become capital ones.
     uppercase: bool,
+    /// The client knows interim answers.
+    current: bool,
 }
 
 impl<'c> Body<'c> {
@@ -164,8 +167,8 @@ impl<'c> Body<'c> {
     ) -> Body<'c> {
         let framing = request.framing();
         let incoming = source.incoming(framing);
-        let uninvited = request.expects_continue();
-        Body { source, incoming, framing, limit, taken: 0, uninvited, ends, uppercase: false }
+        let (uninvited, current) = (request.expects_continue(), request.version != Version::Http10);
+        Body { source, incoming, framing, limit, taken: 0, uninvited, ends, uppercase: false, current }
     }
 
     /// Its letters `a` to `z` become capital ones, if `on`.
@@ -249,10 +252,11 @@ impl<'c> Body<'c> {
         self.source.has_ended()
     }
 
-    /// The client finished sending: returns when it has left altogether, as far as that can be known.
-    pub(crate) async fn client_left(&self) {
+    /// The client finished sending: returns when it has left altogether, as far as that can be known. `status`: what it
+    /// was told; 0 before.
+    pub(crate) async fn client_left(&self, status: &Cell<u16>) {
         match self.ends {
-            Some(ends) => ends.client_left().await,
+            Some(ends) => ends.client_left(self.source, || self.current && status.get() == 0).await,
             None => std::future::pending().await,
         }
     }

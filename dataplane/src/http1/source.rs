@@ -117,6 +117,17 @@ impl Source {
         self.ended && !self.wire.is_stream()
     }
 
+    /// After the other end finished sending: whether its socket is closed altogether. A stream's is its connection's
+    /// business.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        matches!(&self.wire, Wire::Socket(reader) if reader.has_hung_up())
+    }
+
+    /// Sends bytes past everything else, if nothing else waits to be sent; whether it did.
+    pub(crate) fn interject(&self, bytes: &'static [u8]) -> bool {
+        matches!(&self.wire, Wire::Socket(reader) if reader.interject(bytes))
+    }
+
     /// Copies what is in a receive buffer: before a wait for anybody but its consumer.
     pub(crate) fn release(&mut self) {
         if let Rest::Chunk(chunk) = &self.rest {

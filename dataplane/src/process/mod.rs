@@ -6,6 +6,7 @@
 //! ```
 
 mod life;
+mod memory;
 mod questions;
 mod seat;
 #[cfg(test)]
@@ -75,6 +76,7 @@ fn serve(config: Config) -> io::Result<bool> {
         names,
         draining: Arc::new(draining),
         trace_steps: config.trace_steps,
+        max_memory: config.max_memory,
         began: Instant::now(),
     })?;
     running.join()?;
@@ -108,6 +110,7 @@ struct Start {
     /// Tells control that the end is near.
     draining: Arc<dyn Fn(Duration) + Send + Sync>,
     trace_steps: bool,
+    max_memory: u64,
     began: Instant,
 }
 
@@ -147,6 +150,7 @@ impl Plane {
                     names: start.names.clone(),
                     draining: start.draining.clone(),
                     trace_steps: start.trace_steps,
+                    max_memory: start.max_memory,
                     began: start.began,
                     listeners,
                     failure: start.failure.clone(),
@@ -199,7 +203,9 @@ fn subscribe(
     };
     let report = move || {
         let id = known_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        report(&questions, &common, &id)
+        let mut report = report(&questions, &common, &id);
+        report.warnings.extend(common.memory.shortage());
+        report
     };
     subscribe::start(channel, deliver, report)
 }

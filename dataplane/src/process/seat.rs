@@ -1,6 +1,7 @@
 //! One shard at work: its inbox, and on the first shard the listeners and the life of the process.
 
 use super::life::{self, Life};
+use super::memory;
 use super::workers::Workers;
 use super::{NamesEverywhere, Told};
 use crate::admin::{self, Scope};
@@ -45,6 +46,8 @@ pub(super) struct Seat {
     pub(super) names: Arc<dyn NamesEverywhere>,
     pub(super) draining: Arc<dyn Fn(Duration) + Send + Sync>,
     pub(super) trace_steps: bool,
+    /// `--max-memory` in bytes; 0 is none.
+    pub(super) max_memory: u64,
     pub(super) began: Instant,
     pub(super) listeners: Vec<Listening>,
     pub(super) failure: Arc<OnceLock<io::Error>>,
@@ -84,6 +87,7 @@ impl Seat {
             names,
             draining,
             trace_steps,
+            max_memory,
             began,
             listeners,
             failure,
@@ -99,6 +103,7 @@ impl Seat {
                 let _ = failure.set(error);
                 return rt::stop();
             }
+            rt::spawn(memory::watch(shard.clone(), max_memory));
             rt::spawn(life::wait_for_app(shard.clone(), began));
             rt::spawn(Life { shard: shard.clone(), all, draining }.run());
         }
@@ -130,6 +135,9 @@ fn open(listeners: Vec<Listening>, placement: &Placement<Role>) -> io::Result<()
         let listener = listener.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {listening}: {error}"))
         })?;
+        if listening.role != Role::Internal {
+            listener.be_thrifty()?;
+        }
         let address = listener.local().map(|address| address.to_string()).unwrap_or_default();
         let line = match listening.role {
             Role::Http => format!("HTTP server is running on {address}"),

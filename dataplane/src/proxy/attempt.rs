@@ -225,7 +225,7 @@ pub(super) async fn client_left(status: &Cell<u16>, body: &mut Body<'_>) -> Fail
         return Failure::new(Kind::ClientGone, error.to_string());
     }
     if status.get() == 0 {
-        body.client_left().await;
+        body.client_left(status).await;
     }
     Failure::new(Kind::ClientGone, "the client closed its connection")
 }

@@ -186,6 +186,7 @@ impl Incoming<'_> {
         received: Received<'_>,
         record: &mut Record<'_>,
     ) -> Result<(), Failure> {
+        self.shard.has_memory()?;
         let app = self.app()?;
         self.refuse_foreign(invoke)?;
         let method = method::normalise(invoke.method)

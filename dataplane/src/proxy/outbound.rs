@@ -87,6 +87,7 @@ async fn story<'p>(
     id: &mut Cow<'p, str>,
 ) -> Result<(), Failure> {
     client.steps.done(Step::Received, client.request.target);
+    client.shard.has_memory()?;
     let address = target::find(path, &client.request.headers)?;
     *id = address.id.clone();
     let destination = target::destination(&address.id)?;

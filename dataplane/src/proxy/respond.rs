@@ -95,6 +95,7 @@ impl Trace {
 pub(super) fn note_limit(shard: &Shard, failure: &Failure) {
     match failure.kind {
         Kind::RequestTooLarge | Kind::ResponseTooLarge => shard.reached("max_body_size", &failure.text),
+        Kind::MemoryShort => shard.reached("memory", &failure.text),
         Kind::Overloaded => shard.reached("waiting_calls", &failure.text),
         _ => {}
     }

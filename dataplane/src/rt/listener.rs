@@ -5,7 +5,7 @@ use super::handle::ShardId;
 use super::local::{self, try_with_net, with_net};
 use super::stream::Stream;
 use super::tick::Tick;
-use super::{net::Port, now, sleep_until, sys};
+use super::{net::Port, now, sleep_until, sys, thrift};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -72,6 +72,15 @@ impl Listener {
     /// Outside of a shard.
     pub fn inherit(fd: RawFd) -> io::Result<Listener> {
         Listener::adopt(sys::duplicate(fd)?)
+    }
+
+    /// What it accepts from here on takes few bytes that the other end does not read: 256 KiB beyond what is on its way.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn be_thrifty(&self) -> io::Result<()> {
+        let fd = with_net(|net| net.raw_fd(self.at));
+        if sys::is_unix(fd)? { Ok(()) } else { thrift::towards_client(fd) }
     }
 
     /// Where it listens.
@@ -188,7 +197,23 @@ pub async fn adopted() -> Accepted {
 /// # Panics
 /// Outside of a shard.
 pub async fn connect(to: &Address, by: Tick) -> io::Result<Stream> {
-    match super::within(by, Stream::dial(to)).await {
+    dial(to, false, by).await
+}
+
+/// Connects to a server whose answers may stay unread for long: a server on loopback has its bytes taken by its own
+/// socket only as far as they are read here, and a few hundred KiB more (elsewhere the network's segments see to that).
+///
+/// # Errors
+/// As [`connect`].
+///
+/// # Panics
+/// Outside of a shard.
+pub async fn connect_thrifty(to: &Address, by: Tick) -> io::Result<Stream> {
+    dial(to, true, by).await
+}
+
+async fn dial(to: &Address, thrifty: bool, by: Tick) -> io::Result<Stream> {
+    match super::within(by, Stream::dial(to, thrifty)).await {
         Some(result) => result,
         None => Err(io::ErrorKind::TimedOut.into()),
     }

@@ -6,7 +6,7 @@ use super::net::Port;
 use super::pool::Chunk;
 use super::segment::{Segments, move_out};
 use super::tick::Tick;
-use super::{now, sleep_until, sys, within};
+use super::{now, sleep_until, sys, thrift, within};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -112,9 +112,9 @@ impl Stream {
         Stream::open(fd, unix)
     }
 
-    pub(super) async fn dial(to: &Address) -> io::Result<Stream> {
+    pub(super) async fn dial(to: &Address, thrifty: bool) -> io::Result<Stream> {
         loop {
-            match Stream::dial_once(to).await {
+            match Stream::dial_once(to, thrifty).await {
                 // a Unix listener's backlog is full, which only the ring waits for by itself
                 Err(e) if e.raw_os_error() == Some(libc::EAGAIN) && matches!(to, Address::Unix(_)) => {}
                 result => return result,
@@ -123,12 +123,15 @@ impl Stream {
         }
     }
 
-    async fn dial_once(to: &Address) -> io::Result<Stream> {
+    async fn dial_once(to: &Address, thrifty: bool) -> io::Result<Stream> {
         let raw = RawAddress::new(to)?;
         let stream = with_net(|net| {
             let socket = sys::socket(raw.family(), matches!(net.port, Port::Epoll(_)))?;
             if matches!(to, Address::Tcp(_)) {
                 net.tune(socket.as_raw_fd())?;
+            }
+            if thrifty {
+                thrift::towards_server(socket.as_raw_fd(), to)?;
             }
             net.open_dial(socket, raw).map(Stream::of)
         })?;
@@ -252,6 +255,18 @@ impl Reader {
     /// As [`Stream::is_quiet`].
     pub fn is_quiet(&self) -> bool {
         with_net(|net| net.is_quiet(self.at))
+    }
+
+    /// Whether both directions are over, by the other end's closing or by an error: what an end alone does not tell. Asks
+    /// the kernel.
+    pub fn has_hung_up(&self) -> bool {
+        with_net(|net| sys::has_hung_up(net.raw_fd(self.at)))
+    }
+
+    /// Has the kernel send a few bytes at once, if nothing else waits to be sent and our side is open; whether it took
+    /// them. What was accepted before is before them.
+    pub fn interject(&self, bytes: &'static [u8]) -> bool {
+        with_net(|net| net.interject(self.at, bytes))
     }
 
     /// As [`Stream::limit`].

@@ -56,6 +56,17 @@ pub(super) fn no_delay(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)
 }
 
+/// Bounds what a TCP socket accepts beyond what the peer's window takes (`TCP_NOTSENT_LOWAT`). On a listener it is
+/// inherited by what it accepts.
+pub(super) fn unsent_limit(fd: RawFd, bytes: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &bytes)
+}
+
+/// Largest segment that the other end may send, from the connect on (`TCP_MAXSEG`).
+pub(super) fn segment_size(fd: RawFd, bytes: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, &bytes)
+}
+
 /// Makes the coming close a reset (`SO_LINGER` with zero seconds), so that truncation is visible to the peer.
 pub(super) fn reset_on_close(fd: RawFd) -> io::Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
@@ -182,6 +193,21 @@ pub(super) unsafe fn send(fd: RawFd, message: &libc::msghdr) -> io::Result<usize
     count(unsafe { libc::sendmsg(fd, message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
+/// Sends bytes without waiting.
+pub(super) fn send_bytes(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length are those of the slice.
+    count(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Is the socket closed by both sides, or failed?
+pub(super) fn has_hung_up(fd: RawFd) -> bool {
+    let mut asked = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one entry, which is a live variable.
+    let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    found > 0 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
 /// A message header without address and control data, pointing to nothing yet.
 pub(super) fn empty_message() -> libc::msghdr {
     // SAFETY: all-zero is a valid message header (null pointers with zero lengths).
@@ -244,6 +270,15 @@ pub(super) fn locked_memory_limit() -> u64 {
     // SAFETY: the pointer is to a live variable of the right type.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
     limit.rlim_cur
+}
+
+/// Gives memory that is free inside the allocator back to the system; nothing where the allocator is another one.
+pub(super) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, and locks what it touches itself.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// Makes a socket full after a few KiB.

@@ -6,6 +6,7 @@ mod extended;
 mod figures;
 pub(crate) mod limiter;
 pub(crate) mod means;
+mod memory;
 mod reached;
 pub(crate) mod signal;
 pub(crate) mod survive;
@@ -40,6 +41,7 @@ pub(crate) use ending::Wish;
 pub use extended::Extended;
 pub use figures::{Everywhere, Figures};
 pub use limiter::Limiter;
+pub use memory::Memory;
 
 /// How long a call waits for a name that control has not answered yet.
 pub(crate) const NAME_TIME: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ pub struct Common {
     pub figures: Everywhere,
     /// The buckets of rate limits.
     pub limiter: Limiter,
+    /// Whether there is memory for more calls.
+    pub memory: Memory,
     /// Who is told that the process is to end.
     pub ending: Ending,
     /// Local clients are not served HTTP/2 (`DAPR_HTTP_DISABLE_H2C`).

@@ -36,14 +36,15 @@ pub struct Limits {
     /// Answers (acknowledgements, resets) that wait while the peer does not read; more are ENHANCE_YOUR_CALM.
     /// Default 2000.
     pub frames_queued: u32,
-    /// Bytes the peer may send on a fresh stream, buffered until taken. Default 128 KiB.
+    /// Bytes the peer may send on a fresh stream, buffered until taken: so much is kept for each reader who stalls.
+    /// Default 64 KiB.
     pub stream_window: u32,
     /// What a stream's window grows to once its reader has shown that it takes what comes. Default 1 MiB.
     pub stream_window_grown: u32,
     /// Bytes of all windows beyond [`Limits::stream_window`] together; streams wait for their share. Default 8 MiB.
     pub window_growth: u32,
     /// Bytes buffered on the whole connection. It is the default of every stream's whole window, of the growth and of
-    /// 8 MiB not yet given back, 141 MiB: streams whose readers stall cannot use it up, so that others go on. A smaller
+    /// 8 MiB not yet given back, 78 MiB: streams whose readers stall cannot use it up, so that others go on. A smaller
     /// one is for a connection whose streams have one owner.
     pub connection_window: u32,
     /// Bytes waiting for the socket above which DATA stays with its stream, and no stream is writable. The piece that passes
@@ -70,7 +71,7 @@ pub struct Limits {
 
 // Defaults from which another one follows.
 const STREAMS: u32 = 1000;
-const STREAM_WINDOW: u32 = 128 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
 const WINDOW_GROWTH: u32 = 8 << 20;
 
 impl Default for Limits {

@@ -182,6 +182,30 @@ impl Stream {
         }
     }
 
+    /// Whether more may be written: no more waits than the peer takes at once, and no more than `most`. So of a stream
+    /// whose reader stalls one piece waits at most.
+    pub(super) fn has_room(&self, most: usize) -> bool {
+        self.unsent() < self.send.available().clamp(1, most)
+    }
+
+    /// Gives back memory that a stalled stream does not need: nobody knows for how long it stalls.
+    pub(super) fn spare_memory(&mut self) {
+        if self.pending.capacity() > KEPT {
+            self.pending.drain(..self.framed);
+            self.framed = 0;
+            self.pending.shrink_to(2 * COMPACT);
+        }
+    }
+
+    /// Keeps what arrived. Room comes from what was taken before it comes from the allocator.
+    pub(super) fn keep(&mut self, body: &[u8]) {
+        if self.taken > 0 && self.data.len() + body.len() > self.data.capacity() {
+            self.data.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.data.extend_from_slice(body);
+    }
+
     /// Removes framed bytes from the front.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.framed += bytes;

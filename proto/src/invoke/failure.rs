@@ -69,8 +69,10 @@ pub enum Kind {
     NotFound,
     /// This sidecar does not serve calls yet, or no longer.
     NotReady,
-    /// A memory budget, queue or retry budget is exhausted.
+    /// A queue or retry budget is exhausted.
     Overloaded,
+    /// The sidecar uses more memory than `--max-memory`.
+    MemoryShort,
     /// The access control policy says no.
     Denied,
     /// This sidecar has no app.
@@ -127,6 +129,7 @@ impl Kind {
             Kind::NotFound          => (Caller, Resolve, 500, Code::INTERNAL),
             Kind::NotReady          => (Caller, Admit,   500, Code::INTERNAL),
             Kind::Overloaded        => (Caller, Admit,   503, Code::RESOURCE_EXHAUSTED),
+            Kind::MemoryShort       => (Caller, Admit,   503, Code::UNAVAILABLE),
             Kind::Denied            => (Peer,   Admit,   403, Code::PERMISSION_DENIED),
             Kind::NoApp             => (Peer,   Admit,   500, Code::INTERNAL),
             Kind::AppUnhealthy      => (App,    Admit,   500, Code::INTERNAL),
@@ -208,7 +211,11 @@ impl Failure {
 
     /// `errorCode` of the HTTP answer.
     pub fn error_code(&self) -> &'static str {
-        if self.kind == Kind::MalformedResponse { "ERR_MALFORMED_RESPONSE" } else { "ERR_DIRECT_INVOKE" }
+        match self.kind {
+            Kind::MalformedResponse => "ERR_MALFORMED_RESPONSE",
+            Kind::MemoryShort => "ERR_MEMORY_LIMIT",
+            _ => "ERR_DIRECT_INVOKE",
+        }
     }
 
     /// The text of the HTTP answer; `id` as the client gave it, empty while it is not known.
@@ -219,6 +226,7 @@ impl Failure {
             | Kind::MalformedTarget
             | Kind::MethodClimbs
             | Kind::NotReady
+            | Kind::MemoryShort
             | Kind::MalformedResponse => self.text.clone(),
             _ => format!("failed to invoke, id: {id}, err: {}", self.text),
         }

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod health;
+pub mod memory;
 pub mod pipeline;
 pub mod redirect;
 pub mod retry;

@@ -2,6 +2,10 @@
 //!
 //! A namespace belongs to a thread; threads and processes started by it inherit it. It vanishes with the last of them.
 
+mod neighbour;
+
+pub use neighbour::Neighbour;
+
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Error};

@@ -21,6 +21,9 @@ pub struct OwnFlags {
     /// Most body bytes kept for a retry of one request; larger ones are not retried once bytes were sent
     #[arg(long, value_name = "SIZE", default_value = "1Mi")]
     pub max_replay_body: String,
+    /// Memory of the data plane above which new calls are refused with 503; 0 is no limit [default: 1Gi, less where the cgroup grants less]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<String>,
     /// Where the certificate authority of first use is kept [default: ~/.local/state/outrigger]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

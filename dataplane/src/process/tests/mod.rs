@@ -84,6 +84,7 @@ impl Sidecar {
                 names,
                 draining: Arc::new(|_| {}),
                 trace_steps: true,
+                max_memory: 0,
                 began: Instant::now(),
             })
             .unwrap();

@@ -28,7 +28,7 @@ impl Connection {
             return Err(fault);
         }
         if stream.held {
-            stream.data.extend_from_slice(body);
+            stream.keep(body);
             if end || stream.received().len() >= stream.wanted {
                 self.news(slot);
             }

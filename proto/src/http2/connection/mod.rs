@@ -18,6 +18,7 @@ mod life;
 mod memory;
 mod receive;
 mod send;
+mod turns;
 
 pub use send::NotStarted;
 
@@ -35,6 +36,7 @@ use life::Life;
 use memory::{Gaps, Resets};
 use receive::Input;
 use std::collections::VecDeque;
+use turns::Turns;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ pub struct Connection {
     /// Answers in `out`.
     replies: u32,
     /// Streams with bytes that their own window allows.
-    sendable: VecDeque<Slot>,
+    sendable: Turns,
     /// Streams whose writers wait until the turn's buffer is emptied.
     crowd: Vec<Slot>,
     /// Streams with news, and news of the connection.
@@ -187,7 +189,7 @@ impl Connection {
             growing: VecDeque::new(),
             out,
             replies: 0,
-            sendable: VecDeque::new(),
+            sendable: Turns::default(),
             crowd: Vec::new(),
             events: VecDeque::new(),
             notices: 0,

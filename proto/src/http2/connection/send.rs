@@ -245,7 +245,7 @@ impl Connection {
         }
         if !stream.sendable && stream.send.available() > 0 {
             stream.sendable = true;
-            self.sendable.push_back(slot);
+            self.sendable.push(slot, stream.unsent());
         }
     }
 
@@ -268,7 +268,7 @@ impl Connection {
     /// Frames waiting bytes, a frame a stream in turn, as far as the connection's window and the turn's buffer allow.
     fn pump(&mut self) {
         while self.out.len() < self.limits.turn_bytes && self.send.available() > 0 {
-            let Some(slot) = self.sendable.pop_front() else { return };
+            let Some(slot) = self.sendable.pop() else { return };
             let stream = &mut self.streams[slot];
             stream.sendable = false;
             let room = frame::data_room(self.out.len());
@@ -281,7 +281,7 @@ impl Connection {
             self.out.extend_from_slice(stream.pending.get(start..start + n).unwrap_or(&[]));
             stream.advance(n);
             let end = stream.unsent() == 0 && core::mem::take(&mut stream.pending_end);
-            if stream.wants_room && stream.unsent() < self.limits.stream_unsent {
+            if stream.wants_room && stream.has_room(self.limits.stream_unsent) {
                 stream.wants_room = false;
                 self.news(slot);
             }
@@ -290,17 +290,20 @@ impl Connection {
         }
     }
 
-    /// Whether unsent bytes, of the stream and in the turn's buffer, are few enough to write more; if not,
-    /// [`Event::Progress`] will say when.
+    /// Whether unsent bytes, of the stream and in the turn's buffer, are few enough to write more; of a stream whose
+    /// window is used up no byte may wait. If not, [`Event::Progress`] will say when.
     pub fn has_room(&mut self, slot: Slot) -> bool {
         let full = self.out.len() >= self.limits.turn_bytes;
         let stream = &mut self.streams[slot];
-        let few = stream.unsent() < self.limits.stream_unsent && !full;
+        let few = stream.has_room(self.limits.stream_unsent) && !full;
         let room = few || stream.state.send_half() == Half::Closed;
         stream.wants_room = !room;
         if full && !room && !stream.wants_turn {
             stream.wants_turn = true;
             self.crowd.push(slot);
+        }
+        if !room && stream.send.available() == 0 {
+            stream.spare_memory();
         }
         room
     }
@@ -310,7 +313,7 @@ impl Connection {
         while let Some(slot) = self.crowd.pop() {
             let stream = &mut self.streams[slot];
             stream.wants_turn = false;
-            if stream.wants_room && stream.unsent() < self.limits.stream_unsent {
+            if stream.wants_room && stream.has_room(self.limits.stream_unsent) {
                 stream.wants_room = false;
                 self.news(slot);
             }

@@ -118,13 +118,21 @@ fn a_writer_hears_when_its_bytes_became_fewer() {
     let slot = end.start();
     put(&mut end, slot, 150, false);
     assert!(!end.conn.has_room(slot));
-    end.ok(&window_update(1, 30));
+    end.ok(&window_update(1, 60));
     end.wrote();
-    assert_eq!(end.conn.poll(), None);
-    end.ok(&window_update(1, 30));
+    assert_eq!(end.conn.poll(), None, "80 are few enough, but the window is used up");
+    end.ok(&window_update(1, 200));
     end.wrote();
     assert_eq!(end.conn.poll(), Some(Event::Progress(slot)));
     assert!(end.conn.has_room(slot));
+    put(&mut end, slot, 300, false);
+    assert!(!end.conn.has_room(slot), "180 wait");
+    end.ok(&window_update(1, 50));
+    end.wrote();
+    assert_eq!(end.conn.poll(), None, "130 wait");
+    end.ok(&window_update(1, 1000));
+    end.wrote();
+    assert_eq!(end.conn.poll(), Some(Event::Progress(slot)));
 }
 
 #[test]

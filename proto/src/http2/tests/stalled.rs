@@ -119,3 +119,36 @@ fn answers_that_are_complete_and_not_released_have_their_place_among_the_streams
     assert_eq!(pair.client.poll(), Some(Event::Room));
     assert_eq!(pair.client.room(), 1);
 }
+
+#[test]
+fn of_a_stalled_answer_one_piece_waits_at_its_writer() {
+    const PIECE: usize = 16 << 10;
+    let limits = Limits::default();
+    let mut pair = Pair::new(&limits);
+    let (reader, writer) = pair.open();
+    let (mut written, mut pieces) = (0, 0);
+    while pair.server.has_room(writer) {
+        pair.write(writer, PIECE, false);
+        (written, pieces) = (written + PIECE, pieces + 1);
+        assert!(pieces < 100, "{written}");
+    }
+    assert_eq!(pair.client.received(reader).len(), limits.stream_window as usize);
+    assert_eq!(pair.server.unsent(writer), PIECE);
+    pair.client.take(reader, PIECE);
+    pair.client.take(reader, 2 * PIECE);
+    pair.pass();
+    assert!(pair.server.has_room(writer), "it goes on");
+}
+
+#[test]
+fn a_writer_hears_that_its_stalled_stream_goes_on() {
+    let mut pair = Pair::new(&Limits::default());
+    let (reader, writer) = pair.open();
+    pair.fill(writer);
+    pair.client.take(reader, usize::MAX);
+    let update = std::mem::take(pair.client.write());
+    pair.server.receive(&update, START).unwrap();
+    pair.server.write();
+    let mut events = std::iter::from_fn(|| pair.server.poll());
+    assert!(events.any(|event| event == Event::Progress(writer)));
+}
