@@ -89,7 +89,12 @@ impl Side {
         run.sent += n;
         let last = run.sent == total;
         let end = self.client && last && rng.below(2) == 0;
-        self.conn.data(run.slot, end, |out| out.extend((from..from + n).map(|at| plan.byte(at))));
+        let bytes: Vec<u8> = (from..from + n).map(|at| plan.byte(at)).collect();
+        let (lead, body) = bytes.split_at(n.min(rng.below(40) as usize));
+        match rng.below(2) {
+            0 => self.conn.data(run.slot, end, |out| out.extend_from_slice(&bytes)),
+            _ => self.conn.body(run.slot, end, |out| out.extend_from_slice(lead), body),
+        }
         if self.client && last && !end {
             self.conn.data(run.slot, true, |_| ());
         }
@@ -104,11 +109,18 @@ impl Side {
         let n = (rng.below(8_000) as usize).min(bytes.len());
         assert!(bytes[..n].iter().enumerate().all(|(k, b)| *b == run.plan.byte(run.got + k)), "bytes differ");
         run.got += n;
-        if rng.below(2) == 0 {
-            self.conn.take(run.slot, n);
-        } else {
-            let lent = self.conn.lend(run.slot);
-            self.conn.restore(run.slot, lent, n);
+        match rng.below(3) {
+            0 => self.conn.take(run.slot, n),
+            1 => {
+                let lent = self.conn.lend(run.slot);
+                self.conn.restore(run.slot, lent, n);
+            }
+            _ => {
+                let (buffer, at) = self.conn.detach(run.slot, n, Vec::new());
+                assert!(buffer[at..at + n].iter().zip(run.got - n..).all(|(b, k)| *b == run.plan.byte(k)));
+                self.conn.returned(run.slot, n / 2);
+                self.conn.returned(run.slot, usize::MAX);
+            }
         }
         if rng.below(4) == 0 {
             let missing = if self.client { run.plan.response } else { run.plan.request } - run.got;
