@@ -1,6 +1,7 @@
-//! Whose turn it is to send: streams take turns, a frame each, those with little to say before those with much.
+//! Whose turn it is to send: streams take turns, a frame each, those with little to say before those with much. And who
+//! may write more.
 
-use super::Slot;
+use super::{Connection, Half, Slot};
 use std::collections::VecDeque;
 
 /// Bytes up to which a stream has little to say.
@@ -43,6 +44,38 @@ impl Turns {
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.short.iter().chain(&self.long)
+    }
+}
+
+impl Connection {
+    /// Whether unsent bytes, of the stream and in the turn's buffer, are few enough to write more; of a stream whose
+    /// window is used up no byte may wait. If not, [`Event::Progress`] will say when.
+    pub fn has_room(&mut self, slot: Slot) -> bool {
+        let full = self.out.len() >= self.limits.turn_bytes;
+        let stream = &mut self.streams[slot];
+        let few = stream.has_room(self.limits.stream_unsent) && !full;
+        let room = few || stream.state.send_half() == Half::Closed;
+        stream.wants_room = !room;
+        if full && !room && !stream.wants_turn {
+            stream.wants_turn = true;
+            self.crowd.push(slot);
+        }
+        if !room && stream.send.available() == 0 {
+            stream.spare_memory();
+        }
+        room
+    }
+
+    /// The turn's buffer is about to be emptied: who waited for that may write again.
+    pub(super) fn admit_crowd(&mut self) {
+        while let Some(slot) = self.crowd.pop() {
+            let stream = &mut self.streams[slot];
+            stream.wants_turn = false;
+            if stream.wants_room && stream.has_room(self.limits.stream_unsent) {
+                stream.wants_room = false;
+                self.news(slot);
+            }
+        }
     }
 }
 
