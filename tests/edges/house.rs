@@ -31,6 +31,8 @@ static TURN: Mutex<()> = Mutex::new(());
 pub(crate) struct House {
     pub(crate) caller: Member,
     pub(crate) callee: Member,
+    /// Calls of the others after an attack began, before they are judged: its onset moves what sockets and windows take.
+    pub(crate) onset: u64,
     load: Load,
     _app: Echo,
     _ground: Ground,
@@ -48,7 +50,7 @@ impl House {
         let caller = ground.start("caller", None, &more);
         let load = Load::start(caller.http, "callee", 4, RATE);
         load.await_more(200);
-        House { caller, callee, load, _app: app, _ground: ground, _turn: turn }
+        House { caller, callee, onset: u64::from(RATE) / 2, load, _app: app, _ground: ground, _turn: turn }
     }
 
     fn memory(&self) -> [u64; 2] {
@@ -71,7 +73,7 @@ impl House {
         for _ in 0..ROUNDS {
             quiet.extend(self.window());
             let running = attack();
-            self.load.await_more(u64::from(RATE) / 2); // its onset, which moves what sockets and windows take
+            self.load.await_more(self.onset);
             loud.extend(self.window());
             most = std::array::from_fn(|i| most[i].max(self.memory()[i]));
             drop(running);
