@@ -65,6 +65,8 @@ fn measure(budgets: &Budgets, quick: bool) -> Result<Vec<Missed>, String> {
         bodies: false,
         unix_app: false,
         daprd: false,
+        also: None,
+        only: String::new(),
     })?;
     println!("{}", report::text(&results));
     missed(budgets, &results)

@@ -5,6 +5,7 @@ use crate::load::{self, Outcome};
 use crate::peers::{self, App, Pair};
 use rig::scratch::Scratch;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to compare.
@@ -23,6 +24,10 @@ pub(crate) struct Plan {
     pub(crate) unix_app: bool,
     /// The daprd pair, too, where it can be had.
     pub(crate) daprd: bool,
+    /// Another Outrigger executable, too.
+    pub(crate) also: Option<PathBuf>,
+    /// Only scenarios whose name contains this.
+    pub(crate) only: String,
 }
 
 /// One kind of load.
@@ -157,6 +162,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     if plan.unix_app {
         pairs.push(peers::outrigger_unix(&app)?);
     }
+    if let Some(program) = &plan.also {
+        pairs.push(peers::also(&app, program)?);
+    }
     match plan.daprd.then(|| peers::daprd(&app)) {
         None => {}
         Some(Some(pair)) => pairs.push(pair?),
@@ -169,7 +177,8 @@ pub(crate) fn run(plan: &Plan) -> Result<Results, String> {
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); pairs.len()];
     let mut direct = Vec::new();
     let bodies = if plan.bodies { &BODIES[..] } else { &[] };
-    for scenario in SCENARIOS.iter().chain(bodies).copied() {
+    let wanted = |scenario: &&Scenario| scenario.name.contains(&plan.only);
+    for scenario in SCENARIOS.iter().chain(bodies).filter(wanted).copied() {
         eprintln!("{} …", scenario.name);
         let (measured, alone) = measure(plan, &app, &pairs, scenario)?;
         cells.iter_mut().zip(measured).for_each(|(row, cell)| row.push(cell));

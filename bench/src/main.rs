@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Load generator and peer comparison for Outrigger.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  bench load 127.0.0.1:3500 /v1.0/invoke/orders/method/x --connections 32 --seconds 5\n  bench load 127.0.0.1:3500 / --connections 8 --rate 500 --seconds 10\n  bench compare --rounds 5 --json result.json\n  bench account\n  bench budgets --quick"
+    after_help = "Examples:\n  bench load 127.0.0.1:3500 /v1.0/invoke/orders/method/x --connections 32 --seconds 5\n  bench load 127.0.0.1:3500 / --connections 8 --rate 500 --seconds 10\n  bench compare --rounds 5 --json result.json\n  bench compare --cpu-only --also OTHER-BUILD --only '12 B' --rounds 15 --seconds 0.7\n  bench account\n  bench budgets --quick"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -99,6 +99,15 @@ struct CompareArgs {
     /// Writes every number there.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Another Outrigger executable, as one more pair in the same rounds: another build against this one.
+    #[arg(long, value_name = "PATH")]
+    also: Option<PathBuf>,
+    /// Only scenarios whose name contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Only CPU: no latency at half load, no daprd pair.
+    #[arg(long)]
+    cpu_only: bool,
 }
 
 fn main() {
@@ -137,10 +146,12 @@ fn compare(args: &CompareArgs) -> Result<(), String> {
         rounds: args.rounds,
         length: Duration::from_secs_f64(args.seconds),
         pinned: !args.unpinned,
-        latency: true,
+        latency: !args.cpu_only,
         bodies: true,
         unix_app: args.unix_app,
-        daprd: true,
+        daprd: !args.cpu_only,
+        also: args.also.clone(),
+        only: args.only.clone(),
     };
     let results = compare::run(&plan)?;
     println!("{}", report::text(&results));

@@ -13,6 +13,9 @@ pub(crate) fn text(results: &Results) -> String {
     if let Some(base) = results.column("haproxy") {
         ratios(&mut out, results, base);
     }
+    if let (Some(base), Some(_)) = (results.column("outrigger"), results.column("also")) {
+        ratios(&mut out, results, base);
+    }
     costs(&mut out, results);
     memory(&mut out, results);
     out
@@ -47,7 +50,7 @@ fn table(out: &mut String, title: &str, columns: &[Column], value: impl Fn(usize
 }
 
 fn ratios(out: &mut String, results: &Results, base: &Column) {
-    table(out, "CPU a request / haproxy", &results.columns, |at, cell| {
+    table(out, &format!("CPU a request / {}", base.name), &results.columns, |at, cell| {
         let (middle, low, high) = base.cells.get(at).map_or((0.0, 0.0, 0.0), |base| ratio(cell, base));
         format!("{middle:.2} [{low:.2}-{high:.2}]")
     });

@@ -8,8 +8,10 @@ mod outrigger;
 pub(crate) use app::App;
 
 use crate::host::Guard;
+use rig::Program;
 use rig::scratch::Scratch;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Two sidecars in a row, ready.
@@ -30,12 +32,17 @@ pub(crate) struct Pair {
 
 /// An Outrigger pair with mTLS and everything else at its default.
 pub(crate) fn outrigger(app: &App) -> Result<Pair, String> {
-    outrigger::start(app, false)
+    outrigger::start(app, "outrigger", Program::outrigger(None).path(), false)
 }
 
 /// The same with the app on a Unix socket.
 pub(crate) fn outrigger_unix(app: &App) -> Result<Pair, String> {
-    outrigger::start(app, true)
+    outrigger::start(app, "outrigger, unix app", Program::outrigger(None).path(), true)
+}
+
+/// The same as the first with another executable.
+pub(crate) fn also(app: &App, program: &Path) -> Result<Pair, String> {
+    outrigger::start(app, "also", program, false)
 }
 
 /// An HAProxy pair: mTLS and HTTP/2 between, no policy.

@@ -2,14 +2,14 @@
 
 use super::{App, Pair, await_ready, healthy, local, ports};
 use crate::host::Guard;
-use rig::Program;
 use rig::scratch::Scratch;
 use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// `unix`: the callee reaches the app over its Unix socket instead of loopback TCP.
-pub(super) fn start(app: &App, unix: bool) -> Result<Pair, String> {
+pub(super) fn start(app: &App, name: &'static str, program: &Path, unix: bool) -> Result<Pair, String> {
     let folder = Scratch::new();
     let [front, back] = ports();
     let (flag, at) = match unix {
@@ -17,14 +17,14 @@ pub(super) fn start(app: &App, unix: bool) -> Result<Pair, String> {
         false => ("--app-port", app.port().to_string()),
     };
     let begin = Instant::now();
-    let mut callee = sidecar(&folder, "callee", back, &[flag, &at])?;
+    let mut callee = sidecar(&folder, program, "callee", back, &[flag, &at])?;
     let ready = await_ready(begin, "Outrigger (callee)", &mut callee, || healthy(back))?;
     let begin = Instant::now();
-    let mut caller = sidecar(&folder, "caller", front, &[])?;
+    let mut caller = sidecar(&folder, program, "caller", front, &[])?;
     let ready = ready.max(await_ready(begin, "Outrigger (caller)", &mut caller, || healthy(front))?);
     let prefix = "/v1.0/invoke/callee/method";
     Ok(Pair {
-        name: if unix { "outrigger, unix app" } else { "outrigger" },
+        name,
         front: local(front),
         prefix,
         caller,
@@ -35,9 +35,9 @@ pub(super) fn start(app: &App, unix: bool) -> Result<Pair, String> {
     })
 }
 
-fn sidecar(folder: &Scratch, id: &str, port: u16, more: &[&str]) -> Result<Guard, String> {
+fn sidecar(folder: &Scratch, program: &Path, id: &str, port: u16, more: &[&str]) -> Result<Guard, String> {
     let log = File::create(folder.path().join(format!("{id}.log"))).map_err(|e| e.to_string())?;
-    let mut command = Command::new(Program::outrigger(None).path());
+    let mut command = Command::new(program);
     command.args([
         "run",
         "--app-id",
