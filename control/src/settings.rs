@@ -332,7 +332,7 @@ pub struct DataPlane {
     pub backend: String,
     /// Number of shards (`--shards`), at least 1.
     pub shards: usize,
-    /// Congestion control of TCP sockets (`--tcp-congestion`); the host's default where absent.
+    /// Congestion control of TCP sockets (`--tcp-congestion`); `auto` where absent.
     pub tcp_congestion: Option<String>,
     /// Resident bytes above which new calls are refused (`--max-memory`); 0 is no limit.
     #[serde(default)]

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! outrigger dataplane --control-socket PATH --listen ROLE=AT [--listen …]
-//!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion NAME] [--max-memory BYTES] [--log-as-json] [--log-level LEVEL] [--trace-steps]
+//!     [--backend auto|completion|readiness] [--shards N] [--tcp-congestion auto|host|NAME] [--max-memory BYTES] [--log-as-json] [--log-level LEVEL] [--trace-steps]
 //! ROLE: http | internal | public | profile      AT: fd:N (inherited, listening) | IP:PORT | unix:PATH
 //! ```
 //!
 //! Everything else a data plane knows comes through the control socket.
 
-pub use crate::rt::BackendChoice;
+pub use crate::rt::{BackendChoice, Congestion};
 pub use proto::log::{Format as LogFormat, Level as LogLevel};
 use std::ffi::OsString;
 use std::fmt;
@@ -27,8 +27,8 @@ pub struct Config {
     pub backend: BackendChoice,
     /// Number of shards; 0 means one.
     pub shards: usize,
-    /// Congestion control of all TCP sockets, by the kernel's name; `None`: the host's default.
-    pub tcp_congestion: Option<String>,
+    /// How TCP sockets decide how fast they send.
+    pub tcp_congestion: Congestion,
     /// Resident bytes above which new calls are refused; 0 is no limit.
     pub max_memory: u64,
     /// How log lines look.
@@ -92,7 +92,7 @@ impl Config {
             listeners: Vec::new(),
             backend: BackendChoice::Auto,
             shards: 1,
-            tcp_congestion: None,
+            tcp_congestion: Congestion::default(),
             max_memory: 0,
             log: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -121,9 +121,7 @@ impl Config {
         }
         args.extend(["--backend".into(), backend_name(self.backend).into()]);
         args.extend(["--shards".into(), self.shards.to_string().into()]);
-        if let Some(name) = &self.tcp_congestion {
-            args.extend(["--tcp-congestion".into(), name.into()]);
-        }
+        args.extend(["--tcp-congestion".into(), self.tcp_congestion.name().into()]);
         args.extend(["--max-memory".into(), self.max_memory.to_string().into()]);
         args.extend(["--log-level".into(), self.log_level.name().into()]);
         if self.log == LogFormat::Json {
@@ -162,7 +160,7 @@ impl Config {
             "--backend" => self.backend = text.parse().map_err(|_| bad("auto, completion or readiness"))?,
             "--shards" => self.shards = text.parse().map_err(|_| bad("a number"))?,
             "--max-memory" => self.max_memory = text.parse().map_err(|_| bad("a number of bytes"))?,
-            "--tcp-congestion" => self.tcp_congestion = Some(text),
+            "--tcp-congestion" => self.tcp_congestion = Congestion::new(&text),
             "--log-level" => {
                 self.log_level =
                     LogLevel::parse(&text).ok_or_else(|| bad("fatal, error, warn, info or debug"))?
@@ -246,7 +244,7 @@ mod tests {
             ],
             backend: BackendChoice::Readiness,
             shards: 4,
-            tcp_congestion: Some("cubic".into()),
+            tcp_congestion: Congestion::Named("cubic".into()),
             max_memory: 1 << 30,
             log: LogFormat::Json,
             log_level: LogLevel::Debug,

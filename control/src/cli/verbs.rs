@@ -172,8 +172,8 @@ pub struct DataplaneArgs {
     /// Number of shards
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: u16,
-    /// TCP congestion control of all sockets
-    #[arg(long, value_name = "NAME")]
+    /// TCP congestion control of the sockets
+    #[arg(long, value_name = "auto|host|NAME")]
     pub tcp_congestion: Option<String>,
     /// Resident bytes above which new calls are refused; 0 is no limit
     #[arg(long, value_name = "BYTES", default_value_t = 0)]

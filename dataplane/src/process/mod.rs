@@ -54,9 +54,7 @@ pub fn run(config: Config) -> i32 {
 fn serve(config: Config) -> io::Result<bool> {
     let backend = rt::preflight(config.backend)?;
     log::info(RUNTIME, format_args!("networking: {backend}"));
-    if let Some(algorithm) = &config.tcp_congestion {
-        rt::check_congestion(algorithm)?;
-    }
+    config.tcp_congestion.check()?;
     let common: Arc<Common> = Arc::default();
     common.http1_only.store(is_h2c_off(std::env::var("DAPR_HTTP_DISABLE_H2C").ok().as_deref()), Relaxed);
     let plane = Plane::new(config.shards.max(1));
@@ -69,7 +67,7 @@ fn serve(config: Config) -> io::Result<bool> {
     let failure: Arc<OnceLock<io::Error>> = Arc::default();
     let running = plane.start(Start {
         backend,
-        tcp_congestion: config.tcp_congestion.map(Arc::from),
+        tcp_congestion: config.tcp_congestion,
         common: common.clone(),
         listeners: config.listeners,
         failure: failure.clone(),
@@ -101,7 +99,7 @@ struct Plane {
 /// What shards are started with.
 struct Start {
     backend: Backend,
-    tcp_congestion: Option<Arc<str>>,
+    tcp_congestion: rt::Congestion,
     common: Arc<Common>,
     listeners: Vec<Listening>,
     /// Why it cannot serve at all.

@@ -54,7 +54,7 @@ impl Listener {
         let unix = sys::is_unix(fd.as_raw_fd())?;
         with_net(|net| {
             if !unix {
-                net.tune(fd.as_raw_fd())?;
+                net.tune(fd.as_raw_fd(), sys::local_address(fd.as_raw_fd())?.as_ref())?;
             }
             sys::set_nonblocking(fd.as_raw_fd(), matches!(net.port, Port::Epoll(_)))?;
             let at = net.open_listener(fd, unix)?;

@@ -38,7 +38,7 @@ mod wheel;
 
 pub use address::Address;
 pub use blocking::blocking;
-pub use congestion::check_congestion;
+pub use congestion::Congestion;
 pub use handle::ShardId;
 pub use lane::{Lane, lane};
 pub use listener::{Accepted, BACKLOG, Listener, adopted, connect, connect_thrifty};

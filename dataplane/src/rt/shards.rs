@@ -1,5 +1,6 @@
 //! Starting and ending shards.
 
+use super::congestion::Congestion;
 use super::handle::{Handle, ShardId};
 use super::local::{self, Local};
 use super::net::{Epoll, Net, Port};
@@ -46,8 +47,8 @@ pub struct Shards {
     pub ring_entries: u32,
     /// Processors to pin the shards to, in turn; empty: wherever the kernel runs them.
     pub processors: Vec<usize>,
-    /// The congestion control of all TCP sockets ([`super::check_congestion`]); `None`: the host's default.
-    pub tcp_congestion: Option<Arc<str>>,
+    /// How TCP sockets decide how fast they send.
+    pub tcp_congestion: Congestion,
 }
 
 impl Default for Shards {
@@ -61,7 +62,7 @@ impl Default for Shards {
             hot_buffers: HOT_BUFFERS,
             ring_entries: RING_ENTRIES,
             processors: Vec::new(),
-            tcp_congestion: None,
+            tcp_congestion: Congestion::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Connected stream sockets: TCP and Unix domain.
 
 use super::address::{Address, RawAddress};
+use super::congestion::is_loopback;
 use super::local::{try_with_net, with_net};
 use super::net::Port;
 use super::pool::Chunk;
@@ -96,7 +97,13 @@ impl Stream {
     }
 
     pub(super) fn open(fd: OwnedFd, unix: bool) -> io::Result<Stream> {
-        with_net(|net| net.open_stream(fd, unix)).map(Stream::of)
+        with_net(|net| {
+            if !unix {
+                net.tune_connected(fd.as_raw_fd());
+            }
+            net.open_stream(fd, unix)
+        })
+        .map(Stream::of)
     }
 
     /// Takes over a connected stream socket, such as one end of a socket pair.
@@ -128,7 +135,7 @@ impl Stream {
         let stream = with_net(|net| {
             let socket = sys::socket(raw.family(), matches!(net.port, Port::Epoll(_)))?;
             if matches!(to, Address::Tcp(_)) {
-                net.tune(socket.as_raw_fd())?;
+                net.tune(socket.as_raw_fd(), Some(to))?;
             }
             if thrifty {
                 thrift::towards_server(socket.as_raw_fd(), to)?;
@@ -136,6 +143,12 @@ impl Stream {
             net.open_dial(socket, raw).map(Stream::of)
         })?;
         std::future::poll_fn(|cx| with_net(|net| net.poll_connect(stream.reader.at, cx))).await?;
+        if matches!(to, Address::Tcp(_)) && !is_loopback(to) {
+            with_net(|net| {
+                let fd = net.raw_fd(stream.reader.at);
+                net.tune_connected(fd);
+            });
+        }
         Ok(stream)
     }
 

@@ -51,6 +51,18 @@ pub(super) fn congestion(fd: RawFd, algorithm: &str) -> io::Result<()> {
     check(done).map(drop)
 }
 
+/// The algorithm that decides how fast a TCP socket sends.
+#[cfg(test)]
+pub(super) fn congestion_of(fd: RawFd) -> io::Result<String> {
+    let mut name = [0u8; 16];
+    let mut size = size_of_val(&name) as libc::socklen_t;
+    let to = name.as_mut_ptr().cast();
+    // SAFETY: both pointers are to live variables and `size` says how much of the first may be written.
+    check(unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, to, &raw mut size) })?;
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    Ok(String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned())
+}
+
 /// Sends small segments at once (`TCP_NODELAY`). On a listener it is inherited by what it accepts.
 pub(super) fn no_delay(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32)

@@ -15,8 +15,8 @@ pub struct OwnFlags {
     /// Number of shards (cores used), or auto for what the cgroup grants
     #[arg(long, value_name = "N|auto", default_value = "1")]
     pub shards: String,
-    /// TCP congestion control of the sidecar's sockets, such as cubic: less CPU than bbr where sidecar and app share a host [default: the host's]
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    /// TCP congestion control of the sidecar's sockets: the kernel's name, host for the host's, auto for reno between sockets of this machine and the host's elsewhere [default: auto]
+    #[arg(long, value_name = "auto|host|NAME", hide_short_help = true)]
     pub tcp_congestion: Option<String>,
     /// Most body bytes kept for a retry of one request; larger ones are not retried once bytes were sent
     #[arg(long, value_name = "SIZE", default_value = "1Mi")]

@@ -74,7 +74,7 @@ impl Sidecar {
         let running = plane
             .start(Start {
                 backend,
-                tcp_congestion: None,
+                tcp_congestion: rt::Congestion::default(),
                 common: common.clone(),
                 listeners: vec![
                     listening(Role::Http, &inherited[0]),

@@ -18,6 +18,7 @@ pub(super) use port::{Port, Submitted};
 pub(super) use slot::{Dial, Fin, Life, Phase, Rx, Slot, Slots, Tx, Work};
 
 use super::address::RawAddress;
+use super::congestion::Congestion;
 use super::handle::{Handle, ShardId};
 use super::listener::Accepted;
 use super::pool::Pool;
@@ -69,8 +70,7 @@ pub(super) struct Net {
     /// The slot before which the last sweep stopped.
     swept: u32,
     spare_tx: SpareTx,
-    /// The congestion control of TCP sockets; `None`: the host's.
-    pub(super) congestion: Option<Arc<str>>,
+    pub(super) congestion: Congestion,
     pub(super) counts: Counts,
 }
 
@@ -121,7 +121,7 @@ impl Net {
             pressed: false,
             swept: 0,
             spare_tx: Vec::new(),
-            congestion: None,
+            congestion: Congestion::default(),
             counts: Counts::default(),
         }
     }
