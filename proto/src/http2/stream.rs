@@ -300,8 +300,9 @@ impl core::ops::IndexMut<Slot> for Streams {
     }
 }
 
-/// Stream ids to slots: open addressing, at most half full. Ids of one peer are odd and ascend, so `id / 2` is as good
-/// as a hash; a peer that picks colliding ids pays with probes, at most as many as it has streams open.
+/// Stream ids to slots: open addressing, at most half full. Ids of one peer ascend; a multiplication spreads them, so that
+/// those of all open streams do not stand in one row, which every removal would have to look through to its end. A
+/// peer that picks colliding ids pays with probes, at most as many as it has streams open.
 #[derive(Debug, Default)]
 struct Ids {
     /// `(id, slot)`, id 0 for an empty place; the length is a power of two, or zero.
@@ -309,16 +310,24 @@ struct Ids {
     count: usize,
 }
 
+/// 2³² divided by the golden ratio: multiples of it are far apart in their upper bits.
+const SPREAD: u32 = 0x9e37_79b9;
+
 impl Ids {
     fn mask(&self) -> usize {
         self.places.len().wrapping_sub(1)
+    }
+
+    /// Where an id stands if nothing is in its way.
+    fn home(&self, id: u32) -> usize {
+        (id.wrapping_mul(SPREAD) >> 16) as usize & self.mask()
     }
 
     fn find(&self, id: u32) -> Option<u32> {
         if self.places.is_empty() {
             return None;
         }
-        let mut at = (id >> 1) as usize & self.mask();
+        let mut at = self.home(id);
         loop {
             match self.places[at] {
                 (found, slot) if found == id => return Some(slot),
@@ -339,7 +348,7 @@ impl Ids {
     }
 
     fn place(&mut self, id: u32, slot: u32) {
-        let mut at = (id >> 1) as usize & self.mask();
+        let mut at = self.home(id);
         while self.places[at].0 != 0 {
             at = (at + 1) & self.mask();
         }
@@ -352,7 +361,7 @@ impl Ids {
             return;
         }
         let mask = self.mask();
-        let mut hole = (id >> 1) as usize & mask;
+        let mut hole = self.home(id);
         while self.places[hole].0 != id {
             if self.places[hole].0 == 0 {
                 return;
@@ -362,7 +371,7 @@ impl Ids {
         self.count -= 1;
         let mut next = (hole + 1) & mask;
         while self.places[next].0 != 0 {
-            let home = (self.places[next].0 >> 1) as usize & mask;
+            let home = self.home(self.places[next].0);
             if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
                 self.places[hole] = self.places[next];
                 hole = next;
@@ -400,5 +409,14 @@ mod tests {
         }
         assert!(ids.places.len() <= 2048);
         ids.remove(2);
+    }
+
+    #[test]
+    fn streams_that_are_open_together_stand_apart() {
+        let mut ids = Ids::default();
+        (0..1000).for_each(|n| ids.insert(2 * n + 1, n));
+        let rows = ids.places.split(|place| place.0 == 0);
+        let longest = rows.map(<[_]>::len).max();
+        assert!(longest <= Some(8), "{longest:?}");
     }
 }
