@@ -204,21 +204,28 @@ impl Incoming<'_> {
             Cow::Borrowed(_) => permit,
             Cow::Owned(other) => self.authorize_alias(&method, other, verb)?,
         };
-        let (uppercase, method, mut invoke) = (entry.uppercase, entry.method, *invoke);
-        invoke.query = &entry.query;
-        let invoke = &invoke;
+        let mut changed;
+        let invoke = match &entry.query {
+            Cow::Borrowed(_) => invoke, // as it came
+            Cow::Owned(query) => {
+                changed = *invoke;
+                changed.query = query;
+                &changed
+            }
+        };
+        let (uppercase, method) = (entry.uppercase, &*entry.method);
         let forwarding = app::forward(&app, permit).await?;
         let ended = self.has_ended(hop, invoke).await?;
         // a streamed body without a declared length stays one, as the client sent it
         let known = self.shape == Shape::Unary || (ended && received.data.is_empty());
         let (mut head, complete) = (rt::turn_buffer(), known.then_some(received.data.len() as u64));
-        let framing = from_mesh(&mut head, invoke, hop.peer, &method, &self.added(&app, invoke), complete)?;
+        let framing = from_mesh(&mut head, invoke, hop.peer, method, &self.added(&app, invoke), complete)?;
         let upgrade = self.upgrade.as_deref().filter(|_| app.can_switch());
         let ended = ended && upgrade.is_none();
         let framing = if upgrade.is_some() { Framing::UntilClose } else { framing };
         app.takes_calls()?;
         let asked =
-            Asked { scheme: app.scheme(), verb, host: app.host(), method: &method, query: invoke.query };
+            Asked { scheme: app.scheme(), verb, host: app.host(), method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
         let first = received.data;
         let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade, uppercase };
@@ -238,8 +245,7 @@ impl Incoming<'_> {
     /// A sidecar serves its own app only. Who asks for another one has a stale address: it should look again.
     fn refuse_foreign(&self, invoke: &Invoke<'_>) -> Result<(), Failure> {
         let own = &self.view.snapshot.workload.app_id;
-        let wanted = invoke.metadata.exactly("dapr-callee-app-id").next();
-        match wanted {
+        match invoke.metadata.first(Known::DaprCalleeAppId) {
             Some(wanted) if wanted != own.as_bytes() => {
                 let wanted = String::from_utf8_lossy(wanted);
                 let text = format!("this sidecar serves app {own}, not {wanted}");

@@ -16,7 +16,13 @@ pub struct Metadata<'a> {
     present: u64,
     /// The values of the names that are asked for in every call, found while the message was checked.
     noticed: [&'a [u8]; NOTICED],
+    /// Which names the first entries have, and how many entries there are.
+    kinds: [Known; KINDS],
+    count: usize,
 }
+
+/// Entries whose name is not looked up again.
+const KINDS: usize = 24;
 
 const NOTICED: usize = 10;
 
@@ -53,7 +59,7 @@ impl<'a> Entry<'a> {
     /// Reads one map entry and checks it.
     #[inline]
     pub(super) fn open(entry: &'a [u8], peer: Peer) -> Result<Entry<'a>, OpenError> {
-        let entry = Entry::read(entry)?;
+        let entry = Entry::read(entry, None)?;
         super::utf8(entry.key)?;
         if let Some(value) = only_value(entry.list) {
             super::value(value, peer)?;
@@ -68,15 +74,15 @@ impl<'a> Entry<'a> {
         Ok(entry)
     }
 
-    /// The usual entry is its key and its list, both short.
+    /// The usual entry is its key and its list, both short. `known`: which name it is, if that is known already.
     #[inline]
-    fn read(entry: &'a [u8]) -> Result<Entry<'a>, OpenError> {
+    fn read(entry: &'a [u8], known: Option<Known>) -> Result<Entry<'a>, OpenError> {
         if let [KEY, length @ 0..0x80, rest @ ..] = entry
             && let Some((key, [LIST, length @ 0..0x80, list @ ..])) =
                 rest.split_at_checked(usize::from(*length))
             && list.len() == usize::from(*length)
         {
-            return Ok(Entry { key, known: Known::of(key), list });
+            return Ok(Entry { key, known: known.unwrap_or_else(|| Known::of(key)), list });
         }
         Entry::read_any(entry)
     }
@@ -140,7 +146,13 @@ impl<'a> Iterator for Values<'a> {
 
 /// The entries of a message.
 #[derive(Clone, Debug)]
-pub struct Entries<'a>(Fields<'a>);
+pub struct Entries<'a> {
+    fields: Fields<'a>,
+    kinds: [Known; KINDS],
+    /// How many of them are known.
+    known: usize,
+    at: usize,
+}
 
 impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
@@ -148,9 +160,11 @@ impl<'a> Iterator for Entries<'a> {
     #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
-            match self.0.next() {
+            match self.fields.next() {
                 Ok(Some(Field::Bytes(number, entry))) if number == u32::from(FIELD) => {
-                    return Entry::read(entry).ok();
+                    let known = self.kinds.get(self.at).filter(|_| self.at < self.known).copied();
+                    self.at += 1;
+                    return Entry::read(entry, known).ok();
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None, // checked when the message was opened
@@ -164,7 +178,7 @@ impl<'a> Metadata<'a> {
         Metadata { message, ..Metadata::default() }
     }
 
-    /// Takes notice of a checked entry.
+    /// Takes notice of a checked entry; of all of them, in order.
     pub(super) fn notice(&mut self, entry: &Entry<'a>) {
         if let Some((place, exact)) = place(entry.known) {
             let counts = match exact {
@@ -176,6 +190,10 @@ impl<'a> Metadata<'a> {
             }
         }
         self.present |= entry.known.bit();
+        if let Some(kind) = self.kinds.get_mut(self.count) {
+            *kind = entry.known;
+        }
+        self.count += 1;
     }
 
     /// Whether there is no entry.
@@ -192,7 +210,7 @@ impl<'a> Metadata<'a> {
     /// The entries in the order of the wire.
     #[inline]
     pub fn entries(&self) -> Entries<'a> {
-        Entries(Fields::new(self.message))
+        Entries { fields: Fields::new(self.message), kinds: self.kinds, known: self.count, at: 0 }
     }
 
     /// The first value of a name in any case; of the sidecars' own keys (`dapr-caller-…`, `dapr-callee-app-id`,

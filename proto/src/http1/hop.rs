@@ -34,10 +34,10 @@ pub struct Listed<'b> {
 impl<'b> Listed<'b> {
     /// The names listed in a head.
     pub fn of(headers: &Headers<'_, 'b>) -> Listed<'b> {
-        if headers.has(Known::Connection) {
-            Listed::collect(headers.all(Known::Connection))
-        } else {
-            Listed::default()
+        match headers.first(Known::Connection) {
+            None => Listed::default(),
+            Some(b"keep-alive") if !headers.may_repeat() => Listed::default(), // what most servers send
+            Some(_) => Listed::collect(headers.all(Known::Connection)),
         }
     }
 

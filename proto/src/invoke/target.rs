@@ -218,7 +218,9 @@ fn parts(path: &[u8]) -> Option<(core::ops::Range<usize>, core::ops::Range<usize
     let rest = slashes(path.strip_prefix(b"/")?).strip_prefix(b"v1.0/")?;
     let rest = slashes(slashes(rest).strip_prefix(b"invoke/")?);
     let id = path.len() - rest.len();
-    let word = (0..rest.len()).find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(WORD)))?;
+    let begins = |at: &usize| rest.get(*at..).is_some_and(|rest| rest.starts_with(WORD));
+    let mut slashes = rest.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let word = slashes.find(begins)?;
     Some((id..id + word, id + word + WORD.len()..path.len()))
 }
 

@@ -45,7 +45,7 @@ pub fn open(message: &[u8], peer: Peer) -> Result<Message<'_>, OpenError> {
     while let Some(field) = fields.next()? {
         match field {
             Field::Bytes(1, request) if opened.request.is_none() => {
-                opened.request = Some(invoke(request, peer)?)
+                read(opened.request.insert(Invoke::new(request)), request, peer)?;
             }
             Field::Bytes(2, payload) if opened.payload.is_none() => {
                 opened.payload = Some(Payload::open(payload)?)
@@ -62,7 +62,8 @@ pub fn open(message: &[u8], peer: Peer) -> Result<Message<'_>, OpenError> {
 /// # Errors
 /// Broken protobuf, a string that is not UTF-8, no message inside.
 pub fn open_whole(message: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
-    let invoke = invoke(message, peer)?;
+    let mut invoke = Invoke::new(message);
+    read(&mut invoke, message, peer)?;
     if invoke.has_message { Ok(invoke) } else { Err(OpenError::RequestWithoutMessage) }
 }
 
@@ -93,9 +94,8 @@ impl<'a> Message<'a> {
 
 /// `InternalInvokeRequest`. A singular message field that occurs twice is refused: protobuf would merge the two, no
 /// encoder writes them, and two readers could disagree about them.
-fn invoke(request: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
+fn read<'a>(invoke: &mut Invoke<'a>, request: &'a [u8], peer: Peer) -> Result<(), OpenError> {
     let mut fields = Fields::new(request);
-    let mut invoke = Invoke { metadata: Metadata::new(request), ..Invoke::default() };
     while let Some(field) = fields.next()? {
         match field {
             Field::Varint(1, version) => invoke.version = version,
@@ -103,11 +103,11 @@ fn invoke(request: &[u8], peer: Peer) -> Result<Invoke<'_>, OpenError> {
                 invoke.metadata.notice(&Entry::open(entry, peer)?);
             }
             Field::Bytes(3, _) if invoke.has_message => return Err(OpenError::Malformed),
-            Field::Bytes(3, message) => invoke_request(&mut invoke, message, peer)?,
+            Field::Bytes(3, message) => invoke_request(invoke, message, peer)?,
             _ => {}
         }
     }
-    Ok(invoke)
+    Ok(())
 }
 
 /// `InvokeRequest`.
@@ -158,6 +158,11 @@ pub enum Declared<'a> {
 }
 
 impl<'a> Invoke<'a> {
+    /// Of `request` nothing was read yet.
+    fn new(request: &'a [u8]) -> Invoke<'a> {
+        Invoke { metadata: Metadata::new(request), ..Invoke::default() }
+    }
+
     /// The declared body length: `content-length` in any case (spec/invocation 4.3).
     pub fn declared_length(&self) -> Declared<'a> {
         match self.metadata.first(Known::ContentLength) {

@@ -43,7 +43,7 @@ pub fn open(message: &[u8], peer: Peer) -> Result<Message<'_>, OpenError> {
     while let Some(field) = fields.next()? {
         match field {
             Field::Bytes(1, response) if opened.response.is_none() => {
-                opened.response = Some(answer(response, peer)?)
+                read(opened.response.insert(Answer::new(response)), response, peer)?;
             }
             Field::Bytes(2, payload) if opened.payload.is_none() => {
                 opened.payload = Some(Payload::open(payload)?)
@@ -60,7 +60,8 @@ pub fn open(message: &[u8], peer: Peer) -> Result<Message<'_>, OpenError> {
 /// # Errors
 /// Broken protobuf, a string that is not UTF-8, no status.
 pub fn open_whole(message: &[u8], peer: Peer) -> Result<Answer<'_>, OpenError> {
-    let answer = answer(message, peer)?;
+    let mut answer = Answer::new(message);
+    read(&mut answer, message, peer)?;
     if answer.has_status { Ok(answer) } else { Err(OpenError::ResponseIncomplete) }
 }
 
@@ -92,23 +93,22 @@ impl<'a> Message<'a> {
 }
 
 /// `InternalInvokeResponse`; see `request::open` for fields that occur twice.
-fn answer(response: &[u8], peer: Peer) -> Result<Answer<'_>, OpenError> {
+fn read<'a>(answer: &mut Answer<'a>, response: &'a [u8], peer: Peer) -> Result<(), OpenError> {
     let mut fields = Fields::new(response);
-    let mut answer = Answer { headers: Metadata::new(response), ..Answer::default() };
     while let Some(field) = fields.next()? {
         match field {
             Field::Bytes(1, _) if answer.has_status => return Err(OpenError::Malformed),
-            Field::Bytes(1, status) => status_fields(&mut answer, status)?,
+            Field::Bytes(1, status) => status_fields(answer, status)?,
             Field::Bytes(number, entry) if number == u32::from(metadata::FIELD) => {
                 answer.headers.notice(&Entry::open(entry, peer)?);
             }
             Field::Bytes(3, entry) => drop(Entry::open(entry, peer)?), // trailers are not passed on to HTTP clients
             Field::Bytes(4, _) if answer.has_message => return Err(OpenError::Malformed),
-            Field::Bytes(4, message) => invoke_response(&mut answer, message, peer)?,
+            Field::Bytes(4, message) => invoke_response(answer, message, peer)?,
             _ => {}
         }
     }
-    Ok(answer)
+    Ok(())
 }
 
 /// `Status`: code, message; the details are looked at when they are needed.
@@ -146,6 +146,11 @@ fn invoke_response<'a>(answer: &mut Answer<'a>, message: &'a [u8], peer: Peer) -
 }
 
 impl<'a> Answer<'a> {
+    /// Of `response` nothing was read yet.
+    fn new(response: &'a [u8]) -> Answer<'a> {
+        Answer { headers: Metadata::new(response), ..Answer::default() }
+    }
+
     /// An HTTP app's status, if it is one that may be written: 100 to 999.
     pub fn http_status(&self) -> Option<u16> {
         u16::try_from(self.code).ok().filter(|status| (100..1000).contains(status))
