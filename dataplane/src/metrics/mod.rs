@@ -360,7 +360,7 @@ mod tests {
     fn numbers_are_written_in_decimal() {
         let mut digits = [0; 5];
         let written: Vec<String> =
-            [0, 7, 200, 65535].iter().map(|&n| record::decimal(n, &mut digits).to_owned()).collect();
-        assert_eq!(written, ["0", "7", "200", "65535"]);
+            [0, 7, 99, 100, 204, 999, 1000, 65535].map(|n| record::decimal(n, &mut digits).to_owned()).into();
+        assert_eq!(written, ["0", "7", "99", "100", "204", "999", "1000", "65535"]);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::families::In;
 use super::{Metrics, Side};
+use crate::rt;
 use proto::invoke::failure::Kind;
 use proto::time::Tick;
-use std::time::Instant;
 
 /// Everything worth knowing about one request, when it is over. Metrics come from it now, traces and logs later.
 ///
@@ -13,7 +13,8 @@ use std::time::Instant;
 pub struct Record<'a> {
     metrics: &'a Metrics,
     side: Side,
-    began: Instant,
+    /// When the turn began in which its head was there.
+    began: Tick,
     finished: bool,
     /// The path of the HTTP API, or the method with a leading slash at the callee.
     pub path: &'a str,
@@ -44,7 +45,7 @@ impl<'a> Record<'a> {
         Record {
             metrics,
             side,
-            began: Instant::now(),
+            began: now,
             finished: false,
             path,
             verb,
@@ -59,9 +60,10 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Time since the request began, in milliseconds.
+    /// Time since the request began, in milliseconds. Reads the clock.
     pub fn elapsed_ms(&self) -> f64 {
-        self.began.elapsed().as_secs_f64() * 1000.0
+        let now = Tick::from_micros(rt::Tick::read().as_micros());
+        now.since(self.began).as_secs_f64() * 1000.0
     }
 
     /// The request is over.
@@ -124,8 +126,31 @@ pub(super) fn known_verb(verb: &str) -> &str {
     if KNOWN.contains(&verb) { verb } else { "UNKNOWN" }
 }
 
+/// The numbers of three digits from 000 to 999, one after the other.
+const THREE_DIGITS: &str = match str::from_utf8(&three_digits()) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+#[allow(clippy::indexing_slicing)] // evaluated when compiled
+const fn three_digits() -> [u8; 3000] {
+    let mut text = [b'0'; 3000];
+    let mut at = 0;
+    while at < text.len() {
+        text[at] += (at / 300) as u8;
+        text[at + 1] += (at / 30 % 10) as u8;
+        text[at + 2] += (at / 3 % 10) as u8;
+        at += 3;
+    }
+    text
+}
+
 /// `number` in decimal digits, without allocating.
 pub(super) fn decimal(number: u16, digits: &mut [u8; 5]) -> &str {
+    if (100..1000).contains(&number) {
+        let at = 3 * usize::from(number);
+        return THREE_DIGITS.get(at..at + 3).unwrap_or_default();
+    }
     let mut rest = number;
     let mut first = digits.len();
     for (at, digit) in digits.iter_mut().enumerate().rev() {

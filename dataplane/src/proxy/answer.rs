@@ -5,7 +5,7 @@ use super::hop::{Hop, OwnMessage};
 use super::outbound::Outgoing;
 use crate::http1::sink::Sink;
 use crate::mesh::{GrpcEnd, Message, Next};
-use crate::rt;
+use crate::rt::{self, Tick};
 use proto::envelope::payload::{Payload, Sequence};
 use proto::envelope::response::{self, Answer};
 use proto::grpc::status::{Code, Status};
@@ -14,7 +14,6 @@ use proto::invoke::classify::Processed;
 use proto::invoke::details;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::client::{self, from_mesh};
-use std::time::Instant;
 
 /// An answer being passed on.
 pub(super) struct Incoming<'i, 'o, 's> {
@@ -30,7 +29,7 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
     }
 
     /// The first message of a stream: writes the head and the first body bytes. `true` when that was all.
-    pub(super) async fn begin(&mut self, message: &OwnMessage, began: Instant) -> Result<bool, Failed> {
+    pub(super) async fn begin(&mut self, message: &OwnMessage, began: Tick) -> Result<bool, Failed> {
         let of = message.large();
         let opened = response::open(message, self.hop.peer).and_then(response::Message::leading);
         let (answer, payload) = opened.map_err(Failure::from)?;
@@ -51,7 +50,7 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
     }
 
     /// The one message of a unary answer.
-    pub(super) async fn whole(&mut self, message: &[u8], began: Instant) -> Result<(), Failed> {
+    pub(super) async fn whole(&mut self, message: &[u8], began: Tick) -> Result<(), Failed> {
         let answer = response::open_whole(message, self.hop.peer).map_err(Failure::from)?;
         self.out.answered(u16::try_from(answer.code).unwrap_or(0), began);
         self.tell(&answer, answer.data, None, true).await.map(drop)

@@ -26,7 +26,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long connecting to a sidecar may take, TLS included.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ pub(super) async fn run(
     answer: &mut Sink<'_>,
 ) -> Result<(), Failed> {
     let checkout = present(body, pin!(connect(out, endpoint))).await?;
-    let began = Instant::now();
+    let began = rt::now();
     out.shard.metrics.attempt_sent(&out.target.app.app_id);
     if let Some(protocol) = out.request.switches_to() {
         return Box::pin(upgrade::remote(out, checkout, protocol, body, answer)).await;
@@ -139,7 +139,7 @@ async fn streamed(
     body: &mut Body<'_>,
     replay: &mut Replay,
     answer: &mut Sink<'_>,
-    began: Instant,
+    began: Tick,
 ) -> Result<(), Failed> {
     body.invite(answer).await.map_err(|e| Failed::here(client_gone(&e)))?;
     let outrigger = checkout.features().outrigger;
@@ -266,7 +266,7 @@ async fn unary(
         return Err(Failed::here(Failure::new(Kind::NotSendable, text)));
     }
     let checkout = present(body, pin!(connect(out, endpoint))).await?;
-    let began = Instant::now();
+    let began = rt::now();
     let hop = Hop::new(out.with_literals(|literals| checkout.start(Start { path: UNARY, literals })));
     let mut encoded = Ok(());
     hop.write(true, |buf| encoded = request::whole(buf, &out.message(hop.peer), replay.bytes()))

@@ -16,7 +16,7 @@ use crate::http1::idle::Exchange;
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::{AppCall, Event, Record};
-use crate::rt::Tick;
+use crate::rt::{self, Tick};
 use proto::http1::head::Slots;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::external::{Place, from_client, verb};
@@ -28,7 +28,6 @@ use proto::snapshot::HttpEndpoint;
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The path that a record has in the place of one with a password.
 const WITH_PASSWORD: &str = "/v1.0/invoke/{url}/method/{method}";
@@ -205,7 +204,7 @@ impl<'c> Call<'c> {
         loop {
             let exchange = self.connect(hop, request, fresh, body).await?;
             metrics.attempt_sent(&self.label);
-            let began = Instant::now();
+            let began = rt::now();
             let told = self.once(hop, exchange, request, body, answer, began).await;
             if let Err(Unanswered::Stale(_)) = &told
                 && !fresh
@@ -251,7 +250,7 @@ impl<'c> Call<'c> {
         request: &AppRequest<'_>,
         body: &mut Body<'_>,
         answer: &mut Sink<'_>,
-        began: Instant,
+        began: Tick,
     ) -> Result<Option<(Hop, String)>, Unanswered> {
         let reused = exchange.is_reused();
         let (next, keeps_alive) = {
@@ -261,7 +260,7 @@ impl<'c> Call<'c> {
             let mut upload = pin!(upload(&self.status, body, &mut sink));
             let mut uploaded = false;
             both(pin!(request.head(&mut from, reused)), upload.as_mut(), &mut uploaded).await?;
-            let micros = began.elapsed().as_micros();
+            let micros = (rt::now() - began).as_micros();
             self.client.steps.done(Step::Answered, micros);
             match self.redirect(hop, request, from.head_bytes(), began)? {
                 Some((next, to, bodiless)) => (Some((next, to)), bodiless),
@@ -284,11 +283,11 @@ impl<'c> Call<'c> {
         hop: &Hop,
         request: &AppRequest<'_>,
         head: &[u8],
-        began: Instant,
+        began: Tick,
     ) -> Result<Option<(Hop, String, bool)>, Failure> {
         let mut slots = Slots::new();
         let response = request.parse(head, &mut slots)?;
-        let ms = began.elapsed().as_secs_f64() * 1000.0;
+        let ms = (rt::now() - began).as_secs_f64() * 1000.0;
         self.client.shard.metrics.answered(&self.label, response.status, ms);
         let location = response.headers.named("location").next();
         let (Some(_), Some(location)) = (self.endpoint, location) else { return Ok(None) };
@@ -320,12 +319,12 @@ impl<'c> Call<'c> {
         })
     }
 
-    fn count(&self, request: &AppRequest<'_>, status: u16, began: Instant, received: u64) {
+    fn count(&self, request: &AppRequest<'_>, status: u16, began: Tick, received: u64) {
         self.client.shard.metrics.app_called(AppCall {
             verb: request.asked.verb,
             path: request.asked.method,
             status,
-            ms: began.elapsed().as_secs_f64() * 1000.0,
+            ms: (rt::now() - began).as_secs_f64() * 1000.0,
             sent: 0,
             received,
         });

@@ -224,8 +224,7 @@ impl Incoming<'_> {
         let ended = ended && upgrade.is_none();
         let framing = if upgrade.is_some() { Framing::UntilClose } else { framing };
         app.takes_calls()?;
-        let asked =
-            Asked { scheme: app.scheme(), verb, host: app.host(), method, query: invoke.query };
+        let asked = Asked { scheme: app.scheme(), verb, host: app.host(), method, query: invoke.query };
         let max_head = self.view.snapshot.limits.max_head;
         let first = received.data;
         let request = AppRequest { head: &head, framing, asked, first, ended, max_head, upgrade, uppercase };

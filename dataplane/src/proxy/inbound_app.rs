@@ -20,7 +20,7 @@ use proto::http1::head::{Response, Slots};
 use proto::invoke::failure::{Failure, Kind};
 use std::cell::Cell;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the end of an early answer waits for a request that makes no progress.
 const STALL: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ pub(super) async fn serve(
     loop {
         let exchange = forwarding.connect(fresh).await;
         let exchange = exchange.map_err(|error| request.asked.unreachable(&error))?;
-        let began = Instant::now();
+        let began = rt::now();
         match once(incoming, hop, exchange, request, sequence, began).await {
             Err(failed) if !fresh && request.goes_again(&failed) => {
                 incoming.shard.metrics.event(Event::StaleAppConnection);
@@ -66,12 +66,12 @@ pub(super) async fn serve(
     }
 }
 
-fn count(incoming: &Incoming<'_>, request: &AppRequest<'_>, served: Served, began: Instant) {
+fn count(incoming: &Incoming<'_>, request: &AppRequest<'_>, served: Served, began: Tick) {
     incoming.shard.metrics.app_called(AppCall {
         verb: request.asked.verb,
         path: Rooted::new(request.asked.method).as_str(),
         status: served.status,
-        ms: began.elapsed().as_secs_f64() * 1000.0,
+        ms: (rt::now() - began).as_secs_f64() * 1000.0,
         sent: request.first.len() as u64 + served.bytes_in,
         received: served.bytes_out,
     });
@@ -83,7 +83,7 @@ async fn once(
     mut exchange: Exchange,
     request: &AppRequest<'_>,
     sequence: Sequence,
-    began: Instant,
+    began: Tick,
 ) -> Result<Served, Unanswered> {
     let reused = exchange.is_reused();
     let Some((mut sink, mut answer)) = exchange.halves() else { return Ok(Served::default()) };

@@ -8,7 +8,7 @@ use super::{external, own, pipeline};
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::Record;
-use crate::rt;
+use crate::rt::{self, Tick};
 use crate::shard::target::Target;
 use crate::shard::{Shard, View, now};
 use proto::api::cors::Lines;
@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A request of a local client.
 #[derive(Clone, Copy, Debug)]
@@ -373,9 +373,9 @@ impl<'o> Outgoing<'o> {
         Asked { extra: self.lines, ..asked }
     }
 
-    /// The answer's head came from another sidecar.
-    pub(super) fn answered(&self, status: u16, began: Instant) {
-        let ms = began.elapsed().as_secs_f64() * 1000.0;
+    /// The answer's head came from another sidecar, in this turn.
+    pub(super) fn answered(&self, status: u16, began: Tick) {
+        let ms = (rt::now() - began).as_secs_f64() * 1000.0;
         self.shard.metrics.answered(&self.target.app.app_id, status, ms);
     }
 }

@@ -13,13 +13,12 @@ use crate::http1::idle::Exchange;
 use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::metrics::{AppCall, Event};
-use crate::rt::Tick;
+use crate::rt::{self, Tick};
 use proto::http1::framing::Framing;
 use proto::invoke::failure::{Failure, Kind};
 use proto::invoke::headers::app::{Added, Caller, from_client};
 use proto::policy::acl::Permit;
 use std::pin::pin;
-use std::time::Instant;
 
 /// Carries a request to the own app and its answer back to the client.
 pub(super) async fn call(
@@ -84,7 +83,7 @@ async fn exchange(
     loop {
         let connected = async { forwarding.connect(fresh).await.map_err(|e| request.asked.unreachable(&e)) };
         let exchange = super::outbound::present(body, pin!(connected)).await?;
-        let began = Instant::now();
+        let began = rt::now();
         let told = once(out, exchange, request, body, answer, began).await;
         let status = if told.is_ok() { out.status.get() } else { 500 };
         match told {
@@ -105,12 +104,12 @@ async fn exchange(
     }
 }
 
-fn count(out: &Outgoing<'_>, request: &AppRequest<'_>, status: u16, began: Instant, received: u64) {
+fn count(out: &Outgoing<'_>, request: &AppRequest<'_>, status: u16, began: Tick, received: u64) {
     out.shard.metrics.app_called(AppCall {
         verb: request.asked.verb,
         path: Rooted::new(out.method).as_str(),
         status,
-        ms: began.elapsed().as_secs_f64() * 1000.0,
+        ms: (rt::now() - began).as_secs_f64() * 1000.0,
         sent: 0,
         received,
     });
@@ -122,7 +121,7 @@ async fn once(
     request: &AppRequest<'_>,
     body: &mut Body<'_>,
     answer: &mut Sink<'_>,
-    began: Instant,
+    began: Tick,
 ) -> Result<(), Unanswered> {
     if request.upgrade.is_some() {
         return Box::pin(upgrade::own(out, exchange, request, body, answer)).await;
@@ -135,7 +134,7 @@ async fn once(
         let mut upload = pin!(upload(&out.status, body, &mut sink));
         let mut uploaded = false;
         both(pin!(request.head(&mut from, reused)), upload.as_mut(), &mut uploaded).await?;
-        out.steps.done(Step::Answered, began.elapsed().as_micros());
+        out.steps.done(Step::Answered, (rt::now() - began).as_micros());
         let limit = out.view.snapshot.limits.max_body;
         let (asked, status) = (out.asked(), &out.status);
         let mut relay = Relay { asked, status, limit, request, from: &mut from, answer };

@@ -4,6 +4,7 @@
 //! call's first step in this process, `at_us` is wall-clock time, so that lines of two sidecars can be ordered.
 
 use crate::log;
+use crate::rt::Tick;
 use crate::shard::Shard;
 use std::fmt::{self, Display, Formatter};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -46,11 +47,11 @@ impl Step {
 
 /// Time since a moment in microseconds, read only where a line is written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Since(pub(crate) Instant);
+pub(crate) struct Since(pub(crate) Tick);
 
 impl Display for Since {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.elapsed().as_micros().fmt(f)
+        (Tick::read() - self.0).as_micros().fmt(f)
     }
 }
 

@@ -18,14 +18,13 @@ use crate::http1::server::Body;
 use crate::http1::sink::Sink;
 use crate::mesh::{Checkout, Start};
 use crate::metrics::Level;
-use crate::rt::Tick;
+use crate::rt::{self, Tick};
 use crate::shard::Shard;
 use proto::envelope::request;
 use proto::invoke::failure::{Failure, Kind};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Instant;
 
 /// The method of such a call on the mesh hop.
 pub(super) const METHOD: &str = "OutriggerUpgrade";
@@ -67,7 +66,7 @@ pub(super) async fn remote(
         );
         return Err(Failure::new(Kind::Upgrade, text).into());
     }
-    let began = Instant::now();
+    let began = rt::now();
     let fields = [(PROTOCOL, protocol.as_bytes())];
     let start = |literals: &[(&str, &[u8])]| {
         let all = [literals, &fields].concat();

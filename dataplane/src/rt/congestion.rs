@@ -137,7 +137,12 @@ mod tests {
     #[test]
     fn addresses_of_this_machine_are_known_in_every_spelling() {
         let within = |text: &str| is_loopback(&Address::Tcp(text.parse().unwrap()));
-        assert!(within("127.0.0.1:1") && within("127.8.9.1:1") && within("[::1]:1") && within("[::ffff:127.0.0.1]:1"));
+        assert!(
+            within("127.0.0.1:1")
+                && within("127.8.9.1:1")
+                && within("[::1]:1")
+                && within("[::ffff:127.0.0.1]:1")
+        );
         assert!(!within("0.0.0.0:1") && !within("[::]:1") && !within("10.0.0.1:1"));
     }
 }

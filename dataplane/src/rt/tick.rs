@@ -28,8 +28,8 @@ impl Tick {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// The clock, read now. On a shard [`super::now`] is cheaper and the same for a whole turn.
-    pub(super) fn read() -> Tick {
+    /// The clock, read now. On a shard [`super::now`] costs nothing and is the same for a whole turn.
+    pub fn read() -> Tick {
         static START: OnceLock<Instant> = OnceLock::new();
         let start = START.get_or_init(Instant::now);
         Tick(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX - 1).saturating_add(1))
