@@ -183,15 +183,17 @@ impl<'c> Sink<'c> {
         if !self.tail.is_empty() {
             self.pending.push(Segment::Vec(std::mem::take(&mut self.tail)));
         }
-        let pending = std::mem::take(&mut self.pending);
         if self.to.is_stream() {
-            let end = std::mem::take(&mut self.ends);
+            let (pending, end) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.ends));
             return self.to.message(self.fields.take(), &pending, end).await;
         }
-        if pending.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        self.to.send(pending).await
+        if let Some(sent) = self.to.send_at_once(&mut self.pending) {
+            return sent;
+        }
+        self.to.send(std::mem::take(&mut self.pending)).await
     }
 
     /// Waits until the receiver has taken what was sent: before anything is received that would have to be kept.

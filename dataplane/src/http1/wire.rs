@@ -121,6 +121,15 @@ impl To {
         }
     }
 
+    /// Sends bytes where nothing has to be waited for; `None`: they are still there. [`To::send`] does the same, but every
+    /// future on the way moves them.
+    pub(crate) fn send_at_once(&mut self, what: &mut Segments) -> Option<Result<(), SendError>> {
+        match self {
+            To::Socket(writer) if writer.can_send() => Some(writer.send_nowait(std::mem::take(what))),
+            _ => None,
+        }
+    }
+
     /// Sends bytes; waits only while an earlier send is blocked.
     pub(crate) async fn send(&mut self, what: Segments) -> Result<(), SendError> {
         match self {

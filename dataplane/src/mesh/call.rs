@@ -56,7 +56,7 @@ pub struct Call {
 }
 
 /// Literals of one header block, mostly few.
-type Literals<'a> = SmallVec<[Literal<'a>; 8]>;
+type Literals<'a> = SmallVec<[Literal<'a>; 4]>;
 
 fn literals<'a>(fields: &[(&'a str, &'a [u8])]) -> Literals<'a> {
     let secret = |name| matches!(name, "authorization" | "dapr-api-token" | "cookie");

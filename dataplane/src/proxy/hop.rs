@@ -172,21 +172,24 @@ pub(super) fn status_of(error: &CallError) -> Status {
     Status { code: error.status(), message: error.to_string() }
 }
 
-/// Runs two directions until `main` is done. `aside` is polled along until it is done; its error ends both. Both come
-/// pinned: a future that is moved into another is stored twice.
+/// Runs two directions until `main` is done. `aside` is polled along until it is done; its error ends both, unless `main`
+/// is done in the same step. Both come pinned: a future that is moved into another is stored twice.
 pub(super) async fn both<T, E>(
     mut main: Pin<&mut impl Future<Output = Result<T, E>>>,
     mut aside: Pin<&mut impl Future<Output = Result<(), E>>>,
     aside_done: &mut bool,
 ) -> Result<T, E> {
     poll_fn(|cx| {
+        if let Poll::Ready(done) = main.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
         if !*aside_done && let Poll::Ready(done) = aside.as_mut().poll(cx) {
             *aside_done = true;
             if let Err(error) = done {
                 return Poll::Ready(Err(error));
             }
         }
-        main.as_mut().poll(cx)
+        Poll::Pending
     })
     .await
 }

@@ -77,7 +77,9 @@ pub(crate) struct Trace {
 impl Trace {
     /// The trace of `request`; none where health is asked for (spec/invocation 1.18).
     pub(crate) fn of(shard: &Shard, view: &View, request: &Request<'_, '_>, path: &str) -> Trace {
-        if !view.snapshot.api.tracing || path.contains("/healthz") {
+        // looking for one rare letter first costs less than looking for the word
+        let health = path.as_bytes().contains(&b'z') && path.contains("/healthz");
+        if !view.snapshot.api.tracing || health {
             return Trace::default();
         }
         let sent = request.headers.first(Known::Traceparent).and_then(Context::parse);
