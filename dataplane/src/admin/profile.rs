@@ -161,8 +161,10 @@ mod tests {
     #[test]
     fn every_thread_has_a_line_with_its_name() {
         let named = std::thread::Builder::new().name("a thread (1)".into());
+        let (here, begun) = std::sync::mpsc::channel::<()>();
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let running = named.spawn(move || wait.recv().is_err()).unwrap();
+        let running = named.spawn(move || (here.send(()), wait.recv().is_err())).unwrap();
+        begun.recv().unwrap(); // a thread names itself
         let text = threads();
         drop(go);
         running.join().unwrap();
