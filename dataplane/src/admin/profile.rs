@@ -163,11 +163,11 @@ mod tests {
         let named = std::thread::Builder::new().name("a thread (1)".into());
         let (here, begun) = std::sync::mpsc::channel::<()>();
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let running = named.spawn(move || (here.send(()), wait.recv().is_err())).unwrap();
+        let running = named.spawn(move || here.send(()).is_ok() && wait.recv().is_err()).unwrap();
         begun.recv().unwrap(); // a thread names itself
         let text = threads();
         drop(go);
-        running.join().unwrap();
+        assert!(running.join().unwrap());
         assert!(text.lines().any(|line| line.ends_with("  a thread (1)")), "{text}");
     }
 
