@@ -1,6 +1,7 @@
 //! JSON Web Key Sets (RFC 7517, RFC 7518 section 6, RFC 8037): what of them can check a signature.
 
-use proto::policy::pipeline::keys::{Algorithm, MOST_KEYS, Material, VerifyKey, base64url};
+use proto::grpc::base64;
+use proto::policy::pipeline::keys::{Algorithm, MOST_KEYS, Material, VerifyKey};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -100,7 +101,8 @@ fn rsa(modulus: Vec<u8>, exponent: Vec<u8>) -> Result<Material, String> {
 
 fn bytes(text: Option<&String>, name: &str) -> Result<Vec<u8>, String> {
     let text = text.ok_or_else(|| format!("no {name}"))?;
-    base64url(text.trim_end_matches('=').as_bytes()).ok_or_else(|| format!("{name} is no base64url"))
+    base64::decode_url_exactly(text.trim_end_matches('=').as_bytes())
+        .ok_or_else(|| format!("{name} is no base64url"))
 }
 
 fn exactly(bytes: Vec<u8>, size: usize) -> Result<Vec<u8>, String> {

@@ -63,12 +63,7 @@ pub(super) fn wanted(request: &Request<'_, '_>, max_body: Option<u64>) -> Wanted
 /// The payload of a SETTINGS frame in `HTTP2-Settings`: base64 for URLs.
 fn settings(request: &Request<'_, '_>) -> Option<Vec<u8>> {
     let text = request.headers.first(Known::Http2Settings)?;
-    let standard = |byte: &u8| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => *other,
-    };
-    base64::decode(&text.iter().map(standard).collect::<Vec<u8>>())
+    base64::decode_url(text)
 }
 
 /// Serves a client that began with HTTP/2's preface.

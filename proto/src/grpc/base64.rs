@@ -46,6 +46,30 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// [`decode`] for the alphabet of URLs (RFC 4648 section 5); the standard alphabet's own two characters are none of it.
+pub fn decode_url(text: &[u8]) -> Option<Vec<u8>> {
+    decode(&standard(text)?)
+}
+
+/// [`decode_url`] where a value has one spelling: without padding and without surplus bits.
+pub fn decode_url_exactly(text: &[u8]) -> Option<Vec<u8>> {
+    let standard = standard(text)?;
+    let data = decode(&standard)?;
+    let mut again = Vec::with_capacity(standard.len());
+    encode(&mut again, &data, Padding::Bare);
+    (again == standard).then_some(data)
+}
+
+fn standard(url: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => None,
+        other => Some(*other),
+    };
+    url.iter().map(digit).collect()
+}
+
 fn value(digit: u8) -> Option<u8> {
     Some(match digit {
         b'A'..=b'Z' => digit - b'A',
@@ -65,6 +89,21 @@ mod tests {
         let mut out = Vec::new();
         encode(&mut out, data, padding);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_alphabet_of_urls_has_two_digits_of_its_own() {
+        assert_eq!(decode_url(b"-_8"), Some(vec![251, 255]));
+        assert_eq!(decode_url(b"-_8="), Some(vec![251, 255]));
+        assert_eq!(decode_url(b"+/8"), None);
+        for (text, bytes) in
+            [("", &b""[..]), ("AQ", &[1]), ("AQI", &[1, 2]), ("AQID", &[1, 2, 3]), ("-_8", &[251, 255])]
+        {
+            assert_eq!(decode_url_exactly(text.as_bytes()).as_deref(), Some(bytes), "{text}");
+        }
+        for text in ["A", "AQIDA", "AR", "AQ=", "AQ==", "+/8", "A Q", "A\n"] {
+            assert_eq!(decode_url_exactly(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

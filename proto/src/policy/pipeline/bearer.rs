@@ -4,8 +4,9 @@
 //! five minutes. Otherwise than there the token's own `alg` must be the key's, no key is a shared secret, extensions
 //! that must be understood are refused, and so is a request with two `Authorization` lines: the app may read the other.
 
-use super::keys::{Algorithm, MOST_KEYS, VerifyKey, base64url};
+use super::keys::{Algorithm, MOST_KEYS, VerifyKey};
 use super::{Means, Refusal};
+use crate::grpc::base64;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ impl Bearer {
         }
         let algorithm = Algorithm::named(&header.alg).ok_or(BadToken::Algorithm)?;
         let id = header.kid.unwrap_or_default();
-        let signature = base64url(signature).ok_or(BadToken::Malformed)?;
+        let signature = base64::decode_url_exactly(signature).ok_or(BadToken::Malformed)?;
         let mut fitting = keys.iter().filter(|key| key.id == id && key.takes(algorithm)).peekable();
         fitting.peek().ok_or(BadToken::Key)?;
         if !fitting.any(|key| verifies(Signed { algorithm, key, message, signature: &signature })) {
@@ -222,7 +223,7 @@ fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(part: &[u8]) -> Result<T, BadToken> {
-    let decoded = base64url(part).ok_or(BadToken::Malformed)?;
+    let decoded = base64::decode_url_exactly(part).ok_or(BadToken::Malformed)?;
     serde_json::from_slice(&decoded).map_err(|_| BadToken::Malformed)
 }
 
