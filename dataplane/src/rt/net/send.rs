@@ -160,12 +160,18 @@ impl Net {
         self.progress(at);
     }
 
-    /// Sends past the queue, where it is empty.
+    /// Sends past the queue, where it is empty. If the kernel takes a part only, the connection has failed: nothing may
+    /// follow half of what was said.
     pub(in crate::rt) fn interject(&mut self, at: u32, bytes: &'static [u8]) -> bool {
         if self.check_open(at).is_err() || self.slots.at(at).is_sending() {
             return false;
         }
-        sys::send_bytes(self.slots.at(at).raw(), bytes).is_ok()
+        let sent = sys::send_bytes(self.slots.at(at).raw(), bytes);
+        let whole = sent.as_ref().is_ok_and(|sent| *sent == bytes.len());
+        if sent.is_ok() && !whole {
+            self.send_failed(at, libc::EPIPE);
+        }
+        whole
     }
 
     fn end_if_sent(&mut self, at: u32) {
