@@ -287,7 +287,7 @@ impl<'c> Call<'c> {
     ) -> Result<Option<(Hop, String, bool)>, Failure> {
         let mut slots = Slots::new();
         let response = request.parse(head, &mut slots)?;
-        let ms = (rt::now() - began).as_secs_f64() * 1000.0;
+        let ms = rt::now().millis_since(began);
         self.client.shard.metrics.answered(&self.label, response.status, ms);
         let location = response.headers.named("location").next();
         let (Some(_), Some(location)) = (self.endpoint, location) else { return Ok(None) };
@@ -324,7 +324,7 @@ impl<'c> Call<'c> {
             verb: request.asked.verb,
             path: request.asked.method,
             status,
-            ms: (rt::now() - began).as_secs_f64() * 1000.0,
+            ms: rt::now().millis_since(began),
             sent: 0,
             received,
         });

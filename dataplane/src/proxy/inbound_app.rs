@@ -71,7 +71,7 @@ fn count(incoming: &Incoming<'_>, request: &AppRequest<'_>, served: Served, bega
         verb: request.asked.verb,
         path: Rooted::new(request.asked.method).as_str(),
         status: served.status,
-        ms: (rt::now() - began).as_secs_f64() * 1000.0,
+        ms: rt::now().millis_since(began),
         sent: request.first.len() as u64 + served.bytes_in,
         received: served.bytes_out,
     });

@@ -375,7 +375,7 @@ impl<'o> Outgoing<'o> {
 
     /// The answer's head came from another sidecar, in this turn.
     pub(super) fn answered(&self, status: u16, began: Tick) {
-        let ms = (rt::now() - began).as_secs_f64() * 1000.0;
+        let ms = rt::now().millis_since(began);
         self.shard.metrics.answered(&self.target.app.app_id, status, ms);
     }
 }

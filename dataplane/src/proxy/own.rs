@@ -109,7 +109,7 @@ fn count(out: &Outgoing<'_>, request: &AppRequest<'_>, status: u16, began: Tick,
         verb: request.asked.verb,
         path: Rooted::new(out.method).as_str(),
         status,
-        ms: (rt::now() - began).as_secs_f64() * 1000.0,
+        ms: rt::now().millis_since(began),
         sent: 0,
         received,
     });

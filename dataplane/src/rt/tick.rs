@@ -28,6 +28,11 @@ impl Tick {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// [`Tick::since`] in milliseconds, as metrics have it.
+    pub fn millis_since(self, earlier: Tick) -> f64 {
+        self.since(earlier).as_secs_f64() * 1000.0
+    }
+
     /// The clock, read now. On a shard [`super::now`] costs nothing and is the same for a whole turn.
     pub fn read() -> Tick {
         static START: OnceLock<Instant> = OnceLock::new();
