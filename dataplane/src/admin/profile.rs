@@ -26,7 +26,7 @@ const GO_ONLY: [(&str, &str); 9] = [
     ("block", "shards never block; see threads"),
     ("goroutine", "there are no goroutines; see shards for tasks"),
     ("heap", "the heap is not sampled; `outrigger status` shows memory, shards shows buffers"),
-    ("mutex", "nothing is locked on a call's way"),
+    ("mutex", "waiting for locks is not measured; see threads for CPU time"),
     ("profile", PERF),
     ("symbol", "addresses are resolved by perf"),
     ("threadcreate", "see threads"),
