@@ -94,7 +94,8 @@ impl<'i, 'o, 's> Incoming<'i, 'o, 's> {
         push(self.answer, self.out, data, of)
     }
 
-    /// Writes the head, and `data` behind it, some of the message `of`; `ended`: that is the whole body. Returns whether the answer is complete.
+    /// Writes the head, and `data` behind it, some of the message `of`; `ended`: that is the whole body. Returns whether
+    /// the answer is complete.
     async fn tell(
         &mut self,
         answer: &Answer<'_>,
@@ -168,7 +169,8 @@ fn accept<'p>(sequence: &mut Sequence, payload: Payload<'p>) -> Result<&'p [u8],
     sequence.accept(payload).map_err(|error| Failure::from(error).into())
 }
 
-/// Passes body bytes on, within the limit, some of the message `of` if it says so. What the answer's framing leaves no room for (HEAD) is dropped.
+/// Passes body bytes on, within the limit, some of the message `of` if it says so. What the answer's framing leaves no
+/// room for (HEAD) is dropped.
 fn push(answer: &mut Sink<'_>, out: &Outgoing<'_>, data: &[u8], of: Option<&Message>) -> Result<(), Failed> {
     if answer.framing() == Some(Framing::None) {
         return Ok(());

@@ -5,6 +5,7 @@
 //! the host's TCP memory (`net.ipv4.tcp_mem`) under pressure, and then all its connections are slow.
 
 use super::address::Address;
+use super::congestion::is_loopback;
 use super::sys;
 use std::io;
 use std::os::fd::RawFd;
@@ -27,10 +28,7 @@ pub(super) fn towards_client(listener: RawFd) -> io::Result<()> {
 /// Before connecting to a server: its socket takes few bytes that we do not read, where it is on loopback. Elsewhere
 /// the network's segments are small anyway.
 pub(super) fn towards_server(fd: RawFd, to: &Address) -> io::Result<()> {
-    match to {
-        Address::Tcp(address) if address.ip().to_canonical().is_loopback() => sys::segment_size(fd, SEGMENT),
-        Address::Tcp(_) | Address::Unix(_) => Ok(()),
-    }
+    if is_loopback(to) { sys::segment_size(fd, SEGMENT) } else { Ok(()) }
 }
 
 #[cfg(test)]
