@@ -200,9 +200,9 @@ impl Incoming<'_> {
             (record.status, record.bytes_out) = refused.send(hop, self.shape).await?;
             return Ok(());
         }
-        let permit = match &entry.method {
-            Cow::Borrowed(_) => permit,
-            Cow::Owned(other) => self.authorize_alias(&method, other, verb)?,
+        let permit = match *entry.method == *method {
+            true => permit,
+            false => self.authorize_alias(&method, &entry.method, verb)?,
         };
         let mut changed;
         let invoke = match &entry.query {
